@@ -1,0 +1,5 @@
+//! Reads what BuildKit prints and says what it means.
+//!
+//! Data flows one way, left to right, and no module imports one to its right:
+//! `log` (bytes to events) → `build` (typed records) → `evidence` → `freshness` → `rules` → `history` → `trend` → `report` → `cli`.
+

@@ -1,0 +1,3 @@
+//! `bklog`, the command: see the library for everything else.
+
+fn main() {}
