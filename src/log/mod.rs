@@ -1,0 +1,266 @@
+//! Text to events: encodings, CI prefixes, the formats of a build log.
+//!
+//! [`Reader`] takes bytes in pieces of any size and tells [`Events`] what they mean. It works line by line in constant memory (what it
+//! remembers grows with the number of steps that run at the same time, not with the log), allocates nothing for a line of
+//! output, and never gives up: it recovers at the next line that it understands.
+
+pub mod anchor;
+pub mod event;
+pub mod grammar;
+pub mod legacy;
+pub mod name;
+pub mod plain;
+pub mod prefix;
+pub mod rawjson;
+pub mod source;
+mod stream;
+pub mod timestamp;
+pub mod tty;
+
+pub use anchor::Format;
+pub use event::{At, BuildId, End, Event, Events, HEAD_LINES};
+pub use timestamp::Instant;
+
+use prefix::Pattern;
+use stream::{Fast, Stream};
+
+/// A line longer than this is read up to here and its rest skipped. BuildKit itself writes lines of a megabyte and, in rawjson,
+/// of some more.
+const LONGEST_LINE: usize = 8 * 1024 * 1024;
+
+/// Logs of more jobs, services or branches than this in one file are not kept apart.
+const MOST_STREAMS: usize = 64;
+
+/// A prefix that fewer build lines than this had is given up when build lines with another one come.
+const PROVEN_LINES: u64 = 3;
+
+/// Reads a log of any format.
+#[derive(Debug)]
+pub struct Reader<E> {
+    events: E,
+    /// The beginning of a line whose end has not come yet.
+    unfinished: Vec<u8>,
+    /// True where that line was cut at [`LONGEST_LINE`].
+    skipping: bool,
+    line: u64,
+    next_build: u32,
+    streams: Vec<Stream>,
+    /// The stream of the last line.
+    recent: usize,
+    /// Set while lines are live: the time at which the current piece arrived.
+    arrival: Option<Instant>,
+    fast: Option<Fast>,
+    /// Output lines that the fast way has counted and not told yet, and the last of them.
+    counted: u64,
+    last_counted: Vec<u8>,
+    bytes: u64,
+}
+
+impl<E: Events> Reader<E> {
+    /// Makes a reader that tells `events`.
+    pub fn new(events: E) -> Self {
+        Self {
+            events,
+            unfinished: Vec::new(),
+            skipping: false,
+            line: 0,
+            next_build: 0,
+            streams: Vec::new(),
+            recent: 0,
+            arrival: None,
+            fast: None,
+            counted: 0,
+            last_counted: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// What takes the events.
+    pub fn events(&self) -> &E {
+        &self.events
+    }
+
+    /// What takes the events, to change it.
+    pub fn events_mut(&mut self) -> &mut E {
+        &mut self.events
+    }
+
+    /// Bytes read so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Lines read so far.
+    pub fn lines(&self) -> u64 {
+        self.line
+    }
+
+    /// Reads a piece that arrived just now; lines without a time of their own take this one.
+    pub fn feed_live(&mut self, piece: &[u8], arrival: Instant) {
+        self.arrival = Some(arrival);
+        self.feed(piece);
+    }
+
+    /// Reads the next piece of the log; pieces may end anywhere.
+    pub fn feed(&mut self, mut piece: &[u8]) {
+        self.bytes += piece.len() as u64;
+        if !self.unfinished.is_empty() || self.skipping {
+            let Some(end) = memchr::memchr(b'\n', piece) else { return self.keep(piece) };
+            self.keep(&piece[..end]);
+            piece = &piece[end + 1..];
+            let line = std::mem::take(&mut self.unfinished);
+            self.skipping = false;
+            self.one_line(&line);
+            self.unfinished = line;
+            self.unfinished.clear();
+            // A single huge line must not cost its memory for the rest of the log.
+            self.unfinished.shrink_to(64 * 1024);
+        }
+        self.whole_lines(piece);
+    }
+
+    /// The log is over. Returns what took the events.
+    pub fn finish(mut self) -> E {
+        if !self.unfinished.is_empty() {
+            let line = std::mem::take(&mut self.unfinished);
+            self.one_line(&line);
+        }
+        self.tell_counted(None);
+        let at = At { line: self.line, time: self.arrival };
+        for stream in self.streams.drain(..) {
+            stream.finish(at, &mut self.events);
+        }
+        self.events
+    }
+
+    /// Keeps the beginning of a line that goes on in the next piece.
+    fn keep(&mut self, piece: &[u8]) {
+        let room = LONGEST_LINE.saturating_sub(self.unfinished.len());
+        if piece.len() > room {
+            self.skipping = true;
+        }
+        self.unfinished.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+
+    fn one_line(&mut self, line: &[u8]) {
+        self.line += 1;
+        if self.fast.as_ref().is_some_and(|fast| fast.is_output(line)) {
+            self.counted += 1;
+            self.last_counted.clear();
+            self.last_counted.extend_from_slice(line);
+        } else {
+            self.slow_line(line, None);
+        }
+    }
+
+    /// Reads the whole lines of a piece and keeps the rest.
+    fn whole_lines(&mut self, piece: &[u8]) {
+        let mut start = 0;
+        let mut last: Option<(usize, usize)> = None;
+        for end in memchr::memchr_iter(b'\n', piece) {
+            let line = &piece[start..end];
+            self.line += 1;
+            if self.fast.as_ref().is_some_and(|fast| fast.is_output(line)) {
+                self.counted += 1;
+                last = Some((start, end));
+            } else {
+                self.slow_line(line, last.take().map(|(from, to)| &piece[from..to]));
+            }
+            start = end + 1;
+        }
+        if let Some((from, to)) = last {
+            self.last_counted.clear();
+            self.last_counted.extend_from_slice(&piece[from..to]);
+        }
+        if start < piece.len() {
+            self.keep(&piece[start..]);
+        }
+    }
+
+    /// Tells the output lines that were only counted. Returns true where there were any.
+    fn tell_counted(&mut self, last: Option<&[u8]>) -> bool {
+        let count = std::mem::take(&mut self.counted);
+        let (Some(fast), true) = (&self.fast, count > 0) else { return false };
+        let line = last.unwrap_or(&self.last_counted);
+        let recent = self.recent;
+        if let Some(stream) = self.streams.get_mut(recent) {
+            let time = stream.pattern.strip(line).and_then(|stripped| stripped.instant()).or(self.arrival);
+            let before = self.line.saturating_sub(1);
+            stream.count_output(fast.running, count, At { line: before, time }, &mut self.events);
+        }
+        true
+    }
+
+    fn slow_line(&mut self, line: &[u8], last: Option<&[u8]>) {
+        let counted = self.tell_counted(last);
+        let held = std::mem::take(&mut self.last_counted);
+        let before = if counted { Some(last.unwrap_or(&held)) } else { None };
+        self.read_line(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line), before);
+        self.last_counted = held;
+        self.fast = self.streams.get(self.recent).and_then(Stream::fast);
+    }
+
+    fn read_line(&mut self, line: &[u8], before: Option<&[u8]>) {
+        if let Some(stream) = self.stream_of(line) {
+            self.recent = stream;
+            let at_line = self.line;
+            let arrival = self.arrival;
+            if let Some(stream) = self.streams.get_mut(stream) {
+                stream.line(line, before, at_line, arrival, &mut self.next_build, &mut self.events);
+            }
+            return;
+        }
+        let build = self.streams.get(self.recent).and_then(Stream::build);
+        self.events.foreign(build, At { line: self.line, time: self.arrival }, line);
+    }
+
+    /// Finds the stream to which a line belongs, or learns a new one from it.
+    fn stream_of(&mut self, line: &[u8]) -> Option<usize> {
+        let recent = self.recent;
+        if let Some(stream) = self.streams.get_mut(recent)
+            && stream.pattern.strip(line).is_some()
+        {
+            // Without a prefix every line fits; nothing is certain before some lines of a build were seen.
+            if !stream.pattern.is_empty() || stream.build_lines >= PROVEN_LINES {
+                return Some(recent);
+            }
+            match anchor::find(line) {
+                Some(anchor) if anchor.offset > 0 && !is_powershell(&line[..anchor.offset]) => {
+                    stream.pattern = Pattern::learn(&line[..anchor.offset]);
+                    stream.crlf = line.ends_with(b"\r");
+                    stream.build_lines = 1;
+                }
+                Some(_) => stream.build_lines += 1,
+                None => {}
+            }
+            return Some(recent);
+        }
+        if let Some(found) = (0..self.streams.len()).filter(|n| *n != recent).find(|n| self.streams[*n].pattern.strip(line).is_some()) {
+            return Some(found);
+        }
+        let anchor = anchor::find(line)?;
+        let prefix = &line[..anchor.offset];
+        let pattern = if is_powershell(prefix) { Pattern::learn(b"") } else { Pattern::learn(prefix) };
+        if let Some(counter) = self.streams.iter_mut().position(|s| s.is_at_start() && s.pattern.differs_only_in_digits(&pattern)) {
+            self.streams[counter].pattern.generalise();
+            return Some(counter);
+        }
+        if let Some(weak) = self.streams.iter().position(|s| s.build_lines < PROVEN_LINES && !s.pattern.resembles(&pattern)) {
+            self.streams[weak].pattern = pattern;
+            self.streams[weak].crlf = line.ends_with(b"\r");
+            self.streams[weak].build_lines = 1;
+            return Some(weak);
+        }
+        let known = self.streams.iter().any(|s| s.pattern.resembles(&pattern));
+        if !self.streams.is_empty() && (!known || self.streams.len() >= MOST_STREAMS) {
+            return None;
+        }
+        self.streams.push(Stream::new(pattern, line.ends_with(b"\r")));
+        Some(self.streams.len() - 1)
+    }
+}
+
+/// `docker : `: what PowerShell 5 puts before the first line, and only the first, of a native command's standard error.
+fn is_powershell(prefix: &[u8]) -> bool {
+    prefix.strip_suffix(b" : ").is_some_and(|name| !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')))
+}

@@ -1,0 +1,206 @@
+//! One stream of a log: the lines with one prefix, as if they stood in a file of their own.
+
+use super::{
+    anchor::{self, Format},
+    event::{At, BuildId, Events},
+    grammar, is_powershell,
+    legacy::Legacy,
+    plain::{Plain, Running},
+    prefix::{Pattern, Stripped},
+    rawjson::RawJson,
+    timestamp::Instant,
+    tty::Tty,
+};
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) pattern: Pattern,
+    /// True where lines end in `\r\n`.
+    pub(super) crlf: bool,
+    /// Lines of builds seen so far, as far as they prove the pattern.
+    pub(super) build_lines: u64,
+    plain: Plain,
+    other: Other,
+}
+
+/// The build in another format than plain that is being read.
+#[derive(Debug)]
+enum Other {
+    None,
+    RawJson(Box<RawJson>),
+    Legacy(Legacy),
+    Tty(Tty),
+}
+
+impl Stream {
+    pub(super) fn new(pattern: Pattern, crlf: bool) -> Self {
+        Self { pattern, crlf, build_lines: 0, plain: Plain::default(), other: Other::None }
+    }
+
+    /// The build of the last line.
+    pub(super) fn build(&self) -> Option<BuildId> {
+        match &self.other {
+            Other::None => self.plain.recent_build(),
+            Other::RawJson(raw) => Some(raw.build()),
+            Other::Legacy(legacy) => Some(legacy.build()),
+            Other::Tty(tty) => Some(tty.build()),
+        }
+    }
+
+    /// True before the first step of the first build.
+    pub(super) fn is_at_start(&self) -> bool {
+        matches!(self.other, Other::None) && self.plain.is_at_start()
+    }
+
+    /// Reads one line with its prefix.
+    pub(super) fn line(&mut self, line: &[u8], before: Option<&[u8]>, number: u64, arrival: Option<Instant>, next_build: &mut u32, events: &mut impl Events) {
+        let crlf = self.crlf;
+        let bare = |core| trim_carriage_return(core, crlf);
+        let before = before.and_then(|before| self.pattern.strip(before)).map(|stripped| bare(stripped.core));
+        let Some(stripped) = self.pattern.strip(line) else { return };
+        let at = At { line: number, time: stripped.instant().or(arrival) };
+        let Stripped { core, .. } = stripped;
+        let core = bare(core);
+        let core = match memchr::memmem::find(core, b" : #") {
+            Some(colon) if core.first() != Some(&b'#') && is_powershell(&core[..colon + 3]) && anchor::is_plain(&core[colon + 3..]) => &core[colon + 3..],
+            _ => core,
+        };
+        if self.build_lines < super::PROVEN_LINES && core.first() == Some(&b'#') && anchor::is_plain(core) {
+            self.build_lines += 1;
+        }
+        self.choose_format(core, at, next_build, events);
+        match &mut self.other {
+            Other::None => self.plain.line(core, before, at, next_build, events),
+            Other::RawJson(raw) => {
+                if !raw.line(core, at, events) && !core.is_empty() {
+                    events.foreign(Some(raw.build()), at, core);
+                }
+            }
+            Other::Legacy(legacy) => legacy.line(core, at, events),
+            Other::Tty(tty) => tty.line(core, at, events),
+        }
+    }
+
+    /// Changes to another format where a line begins a build in it.
+    fn choose_format(&mut self, core: &[u8], at: At, next_build: &mut u32, events: &mut impl Events) {
+        let format = match core.first() {
+            Some(b'#') if anchor::is_plain(core) => Format::Plain,
+            Some(b'{') if anchor::is_rawjson(core) => Format::RawJson,
+            // The first line of the legacy builder tells the size of the context.
+            Some(b'S') if anchor::is_legacy(core) || super::legacy::context_sent(core).is_some() => Format::Legacy,
+            Some(b'[' | 0x1b) if memchr::memmem::find(core, b"[+] Building ").is_some() => Format::Tty,
+            _ => return,
+        };
+        let stays = match (&self.other, format) {
+            (Other::None, Format::Plain) => true,
+            // In plain progress only foreign programs write such lines while a step runs.
+            (Other::None, _) => self.plain.is_within_step(),
+            (Other::RawJson(_), Format::RawJson) | (Other::Tty(_), Format::Tty) => true,
+            // The output of a command can look like anything there, until the build has said that it is over.
+            (Other::Legacy(legacy), Format::Legacy) => !(legacy.is_over() && (super::legacy::context_sent(core).is_some() || matches!(super::legacy::step(core), Some((1, ..))))),
+            (Other::Legacy(legacy), _) => !legacy.is_over(),
+            _ => false,
+        };
+        if stays {
+            return;
+        }
+        self.end_other(at, events);
+        if format != Format::Plain {
+            self.plain.finish(at, events);
+        }
+        self.other = match format {
+            Format::Plain => Other::None,
+            Format::RawJson => Other::RawJson(Box::new(RawJson::begin(at, next_build, events))),
+            Format::Legacy => Other::Legacy(Legacy::begin(at, next_build, events)),
+            Format::Tty => Other::Tty(Tty::begin(at, next_build, events)),
+        };
+    }
+
+    fn end_other(&mut self, at: At, events: &mut impl Events) {
+        match std::mem::replace(&mut self.other, Other::None) {
+            Other::None => {}
+            Other::RawJson(raw) => raw.finish(at, events),
+            Other::Legacy(legacy) => legacy.finish(at, events),
+            Other::Tty(tty) => tty.finish(at, events),
+        }
+    }
+
+    /// The log is over.
+    pub(super) fn finish(mut self, at: At, events: &mut impl Events) {
+        self.end_other(at, events);
+        self.plain.finish(at, events);
+    }
+
+    /// Counts output lines that the fast way recognised.
+    pub(super) fn count_output(&mut self, running: Running, count: u64, at: At, events: &mut impl Events) {
+        self.plain.count_output(running, count, at, events);
+    }
+
+    /// The fast way through the next lines, where there is one.
+    pub(super) fn fast(&self) -> Option<Fast> {
+        if !matches!(self.other, Other::None) || self.build_lines < super::PROVEN_LINES {
+            return None;
+        }
+        let running = self.plain.running()?;
+        let prefix = match self.pattern.timestamp_length() {
+            Some(length) => length,
+            None if self.pattern.is_empty() => 0,
+            None => return None,
+        };
+        Some(Fast::new(prefix, running))
+    }
+}
+
+fn trim_carriage_return(core: &[u8], crlf: bool) -> &[u8] {
+    if crlf { core.strip_suffix(b"\r").unwrap_or(core) } else { core }
+}
+
+/// The fast way: while a step runs, nearly every line is `#N SECONDS text` with the same N, and needs no more than counting.
+///
+/// It recognises a subset of those lines, and exactly: every other line takes the slow way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fast {
+    /// The step whose output it counts.
+    pub(super) running: Running,
+    /// `#N `, and its length.
+    tag: [u8; TAG_BYTES],
+    tag_length: usize,
+    /// The length of a time in RFC 3339 and a blank in front of every line, or 0.
+    prefix: usize,
+}
+
+/// `#`, seven digits, a blank.
+const TAG_BYTES: usize = 9;
+
+impl Fast {
+    fn new(prefix: usize, running: Running) -> Self {
+        let text = format!("#{} ", running.index);
+        let tag_length = text.len().min(TAG_BYTES);
+        let mut tag = [0; TAG_BYTES];
+        tag[..tag_length].copy_from_slice(&text.as_bytes()[..tag_length]);
+        Self { running, tag, tag_length, prefix }
+    }
+
+    /// True where the line is output of the running step and nothing more.
+    #[inline]
+    pub(super) fn is_output(&self, line: &[u8]) -> bool {
+        let core = if self.prefix == 0 {
+            line
+        } else {
+            match line.get(self.prefix..) {
+                Some(core) if is_timestamp(line, self.prefix) => core,
+                _ => return false,
+            }
+        };
+        match core.strip_prefix(&self.tag[..self.tag_length]) {
+            Some(text) => grammar::is_log_line(text),
+            None => false,
+        }
+    }
+}
+
+/// A cheap look at a prefix whose length is known: the blanks and separators stand where they stood before.
+#[inline]
+fn is_timestamp(line: &[u8], length: usize) -> bool {
+    line[length - 2] == b'Z' && line[length - 1] == b' ' && line[4] == b'-' && line[10] == b'T'
+}
