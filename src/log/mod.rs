@@ -225,7 +225,7 @@ impl<E: Events> Reader<E> {
                 return Some(recent);
             }
             match anchor::find(line) {
-                Some(anchor) if anchor.offset > 0 && !is_powershell(&line[..anchor.offset]) => {
+                Some(anchor) if anchor.offset > 0 && anchor.format != Format::Tty && !is_powershell(&line[..anchor.offset]) => {
                     stream.pattern = Pattern::learn(&line[..anchor.offset]);
                     stream.crlf = line.ends_with(b"\r");
                     stream.build_lines = 1;
@@ -240,6 +240,8 @@ impl<E: Events> Reader<E> {
         }
         let anchor = anchor::find(line)?;
         let prefix = &line[..anchor.offset];
+        // A terminal is redrawn by sequences in front of the line, which are no prefix.
+        let prefix = if anchor.format == Format::Tty { &prefix[..memchr::memchr(0x1b, prefix).unwrap_or(prefix.len())] } else { prefix };
         let pattern = if is_powershell(prefix) { Pattern::learn(b"") } else { Pattern::learn(prefix) };
         if let Some(counter) = self.streams.iter_mut().position(|s| s.is_at_start() && s.pattern.differs_only_in_digits(&pattern)) {
             self.streams[counter].pattern.generalise();

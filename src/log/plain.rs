@@ -79,6 +79,18 @@ struct Lane {
     block: Block,
     /// Counts lines given to any lane: the lane with the lowest was fed least recently.
     fed: u64,
+    /// Set where the last output line of the current step ends like a terminal line of it; see [`Lane::note_glued`].
+    glued: Option<Glued>,
+    /// The lines of the last error of a step, because the client repeats them at the end.
+    error_lines: Vec<Vec<u8>>,
+}
+
+/// A terminal line that may stand at the end of an output line.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Glued {
+    Done(Option<f64>),
+    Cached,
+    Canceled,
 }
 
 /// Reads the plain progress of one stream of a log.
@@ -137,6 +149,9 @@ impl Plain {
 
     /// Reads one line. `before` is the line before it in this stream, if that was counted by [`Plain::count_output`].
     pub fn line(&mut self, line: &[u8], before: Option<&[u8]>, at: At, next_build: &mut u32, events: &mut impl Events) {
+        if let (Some(before), Some(lane)) = (before, self.lanes.get_mut(self.recent)) {
+            lane.note_glued(before);
+        }
         let indexed = if line.first() == Some(&b'#') { grammar::indexed(line) } else { None };
         match indexed {
             Some((0, text)) => match grammar::building_with(text) {
@@ -182,6 +197,8 @@ impl Plain {
             open: Open::Nothing,
             block: Block::None,
             fed: self.fed,
+            glued: None,
+            error_lines: Vec::new(),
         });
         self.recent = self.lanes.len() - 1;
         events.event(build, at, Event::Begin { format: Format::Plain, interleaved: false });
@@ -264,6 +281,11 @@ impl Plain {
     }
 
     fn other_line(&mut self, line: &[u8], at: At, events: &mut impl Events) {
+        // After a failure the client of the failed build prints, whichever build wrote the last line.
+        let failed = |lane: &Lane| !lane.error_lines.is_empty();
+        if self.lanes.len() > 1 && (line == b"------" || build_error(line).is_some() || is_excerpt_head(line)) {
+            self.recent = self.lanes.iter().position(failed).unwrap_or(self.recent);
+        }
         let recent = self.recent;
         match self.lanes.get_mut(recent) {
             Some(lane) => lane.other_line(line, at, events),
@@ -279,6 +301,16 @@ impl Lane {
             self.block = Block::None;
         }
         self.highest = self.highest.max(index);
+        if let (Some(glued), Some(current)) = (self.glued.take(), self.current)
+            && current != index
+        {
+            let end = match glued {
+                Glued::Done(seconds) => End::Done(seconds),
+                Glued::Cached => End::Cached,
+                Glued::Canceled => End::Canceled,
+            };
+            self.end_step(current, end, at, events);
+        }
         let within = self.current == Some(index);
         match body {
             Body::Switch if within => {
@@ -293,20 +325,17 @@ impl Lane {
                     Body::Error(error) => End::Error(error),
                     _ => End::Canceled,
                 };
-                if matches!(end, End::Error(_)) {
+                if let End::Error(text) = end {
                     self.open = Open::Error { index, lines: 0 };
+                    self.error_lines = vec![text.to_vec()];
                 }
-                if let Some(step) = self.known.get_mut(&index) {
-                    step.ended = true;
-                    step.open_line = None;
-                }
-                self.current = None;
-                events.event(self.build, at, Event::Ended { index, end });
+                self.end_step(index, end, at, events);
             }
             Body::Log { time, text } => {
                 self.make_known(index, at, events);
                 self.current = Some(index);
                 self.output(index, time, text, at, events);
+                self.note_glued(text);
             }
             Body::Warning(text) => {
                 self.make_known(index, at, events);
@@ -317,6 +346,32 @@ impl Lane {
             Body::Text(text) if within => events.event(self.build, at, Event::Progress { index, progress: grammar::progress(text) }),
             Body::Text(_) => self.header(index, text, at, events),
         }
+    }
+
+    fn end_step(&mut self, index: u32, end: End<'_>, at: At, events: &mut impl Events) {
+        if let Some(step) = self.known.get_mut(&index) {
+            step.ended = true;
+            step.open_line = None;
+        }
+        self.current = None;
+        events.event(self.build, at, Event::Ended { index, end });
+    }
+
+    /// Notes an output line of the current step that ends like its terminal line.
+    ///
+    /// docker 20.10 prints the terminal line behind an output line that is still open: `#7 13.97 part #7 DONE 14.6s`. That output
+    /// only looks so is told by the next line: the printer never leaves a running step without `#7 ...`.
+    fn note_glued(&mut self, line: &[u8]) {
+        self.glued = None;
+        let Some(index) = self.current else { return };
+        let tag = format!("#{index} ");
+        let Some(last) = memchr::memmem::rfind(line, tag.as_bytes()).filter(|at| *at > 0) else { return };
+        self.glued = match grammar::body(&line[last + tag.len()..]) {
+            Body::Done(seconds) => Some(Glued::Done(seconds)),
+            Body::Cached => Some(Glued::Cached),
+            Body::Canceled => Some(Glued::Canceled),
+            _ => None,
+        };
     }
 
     fn header(&mut self, index: u32, name: &[u8], at: At, events: &mut impl Events) {
@@ -385,6 +440,9 @@ impl Lane {
             Open::Name { quotation, lines, .. } if quotation.is_open() && lines < MOST_CONTINUATION_LINES => return self.continue_name(line, at, events),
             Open::Error { index, lines } if !line.is_empty() && line != b"------" && lines < MOST_CONTINUATION_LINES && !is_own_line(line) && !is_excerpt_head(line) => {
                 self.open = Open::Error { index, lines: lines + 1 };
+                if self.error_lines.len() < 100 {
+                    self.error_lines.push(line.to_vec());
+                }
                 return events.event(self.build, at, Event::ErrorContinues { index, line });
             }
             Open::Error { .. } => self.open = Open::Nothing,
@@ -407,8 +465,13 @@ impl Lane {
         } else if self.current.is_none() && is_excerpt_head(line) {
             self.block = Block::ExcerptBegins;
             events.event(self.build, at, Event::ErrorAt(line));
-        } else if memchr::memmem::find(line, b"found (use docker --debug to expand):").is_some() {
+        } else if memchr::memmem::find(line, b"found (use docker --debug to expand):").is_some() || line.ends_with(b"warning found:") || line.ends_with(b"warnings found:") {
             self.block = Block::Warnings;
+        } else if let Some(repeated) = self.error_lines.iter().position(|error| error == line) {
+            // docker 20.10 ends with the bare text of the error, and every client repeats the further lines of a long one.
+            if repeated == 0 {
+                events.event(self.build, at, Event::BuildError { text: line, certain: true });
+            }
         } else if let Some(text) = line.strip_prefix(b"WARNING: ") {
             events.event(self.build, at, Event::BuildWarning(text));
         } else if let Some(certain) = build_error(line) {
@@ -443,7 +506,8 @@ fn is_excerpt_head(line: &[u8]) -> bool {
 /// Tells whether a line is an error of the build itself: `Some(true)` by the words of BuildKit, buildx or compose, `Some(false)`
 /// where only the form fits.
 pub fn build_error(line: &[u8]) -> Option<bool> {
-    const CERTAIN: [&[u8]; 9] = [
+    const CERTAIN: [&[u8]; 10] = [
+        b"failed to compute cache key: ",
         b"failed to build: ",
         b"failed to solve: ",
         b"failed to solve with frontend ",

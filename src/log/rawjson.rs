@@ -41,6 +41,19 @@ struct Vertex<'a> {
     cached: bool,
     #[serde(borrow, default)]
     error: Text<'a>,
+    #[serde(borrow, rename = "progressGroup")]
+    group: Option<Group<'a>>,
+}
+
+/// Vertexes that the printer shows as one step (`COPY --link` is two). A weak member does not show the step by itself.
+#[derive(Deserialize)]
+struct Group<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+    #[serde(borrow, default)]
+    name: Text<'a>,
+    #[serde(default)]
+    weak: bool,
 }
 
 #[derive(Deserialize)]
@@ -71,7 +84,7 @@ struct Warning<'a> {
     short: Text<'a>,
 }
 
-/// What is remembered of a vertex.
+/// What is remembered of a vertex, or of a group of them.
 #[derive(Debug, Default)]
 struct Known {
     /// 0 until it starts.
@@ -83,6 +96,17 @@ struct Known {
     partial: Vec<u8>,
     has_partial: bool,
     clipped_seen: bool,
+    members: HashMap<String, Member>,
+}
+
+/// What is remembered of one vertex of a step.
+#[derive(Debug, Default)]
+struct Member {
+    started: Option<i128>,
+    running: bool,
+    cached: bool,
+    weak: bool,
+    error: String,
 }
 
 /// An output line is kept up to this length; its rest is only skipped.
@@ -92,8 +116,11 @@ const LINE_BYTES: usize = 4096;
 #[derive(Debug)]
 pub struct RawJson {
     build: BuildId,
-    vertexes: HashMap<String, Known>,
-    steps: u32,
+    /// By the digest of a vertex, or the id of a group.
+    steps: HashMap<String, Known>,
+    /// The group of each vertex that is in one.
+    groups: HashMap<String, String>,
+    indexes: u32,
 }
 
 impl RawJson {
@@ -102,7 +129,7 @@ impl RawJson {
         let build = BuildId(*next_build);
         *next_build += 1;
         events.event(build, at, Event::Begin { format: Format::RawJson, interleaved: false });
-        Self { build, vertexes: HashMap::new(), steps: 0 }
+        Self { build, steps: HashMap::new(), groups: HashMap::new(), indexes: 0 }
     }
 
     /// The build that is read.
@@ -113,6 +140,10 @@ impl RawJson {
     /// Reads one line. Returns false where it is no status, and nothing was told.
     pub fn line(&mut self, line: &[u8], at: At, events: &mut impl Events) -> bool {
         let Ok(status) = serde_json::from_slice::<SolveStatus<'_>>(line) else {
+            if let Some(text) = line.strip_prefix(b"WARNING: ") {
+                events.event(self.build, at, Event::BuildWarning(text));
+                return true;
+            }
             if let Some(certain) = super::plain::build_error(line) {
                 events.event(self.build, at, Event::BuildError { text: line, certain });
                 return true;
@@ -130,7 +161,7 @@ impl RawJson {
         }
         for warning in &status.warnings {
             let text = base64::engine::general_purpose::STANDARD.decode(warning.short.as_bytes()).unwrap_or_default();
-            if let Some(known) = self.vertexes.get(warning.vertex.as_ref()).filter(|known| known.index > 0) {
+            if let Some(known) = self.known(&warning.vertex) {
                 events.event(self.build, at, Event::Warning { index: known.index, text: &text });
             }
         }
@@ -139,7 +170,7 @@ impl RawJson {
 
     /// The build is over: output lines that were never ended count now.
     pub fn finish(self, at: At, events: &mut impl Events) {
-        let mut open: Vec<&Known> = self.vertexes.values().filter(|known| known.has_partial && known.index > 0).collect();
+        let mut open: Vec<&Known> = self.steps.values().filter(|known| known.has_partial && known.index > 0).collect();
         open.sort_by_key(|known| known.index);
         for known in open {
             events.event(self.build, at, Event::Logs { index: known.index, count: 1 });
@@ -147,27 +178,59 @@ impl RawJson {
         events.event(self.build, at, Event::Over);
     }
 
+    fn key<'k>(&'k self, digest: &'k str) -> &'k str {
+        self.groups.get(digest).map_or(digest, String::as_str)
+    }
+
+    /// The step of a vertex, once it is shown.
+    fn known(&self, digest: &str) -> Option<&Known> {
+        self.steps.get(self.key(digest)).filter(|known| known.index > 0)
+    }
+
     fn vertex(&mut self, vertex: &Vertex<'_>, at: At, events: &mut impl Events) {
-        let known = self.vertexes.entry(vertex.digest.clone().into_owned()).or_default();
-        let Some(started) = vertex.started else { return };
-        if known.index == 0 {
-            self.steps += 1;
-            known.index = self.steps;
-            events.event(self.build, at, Event::Step { index: known.index, name: vertex.name.as_bytes() });
+        if let Some(group) = &vertex.group
+            && !self.groups.contains_key(vertex.digest.as_ref())
+        {
+            self.groups.insert(vertex.digest.clone().into_owned(), group.id.clone().into_owned());
         }
-        let Some(completed) = vertex.completed else { return };
-        let (from, to) = (started.as_nanosecond(), completed.as_nanosecond());
+        let name = vertex.group.as_ref().map_or(&vertex.name, |group| &group.name);
+        let key = self.key(&vertex.digest).to_owned();
+        let known = self.steps.entry(key).or_default();
+        let member = known.members.entry(vertex.digest.clone().into_owned()).or_default();
+        member.weak = vertex.group.as_ref().is_some_and(|group| group.weak);
+        (member.cached, member.error) = (vertex.cached, vertex.error.clone().into_owned());
+        if let Some(started) = vertex.started {
+            member.started = Some(started.as_nanosecond());
+            member.running = vertex.completed.is_none();
+            if let Some(completed) = vertex.completed {
+                merge(&mut known.intervals, (started.as_nanosecond(), completed.as_nanosecond()));
+            }
+        }
+        let errors = known.members.values().filter(|member| !member.error.is_empty()).count();
+        let shown = known.members.values().any(|member| member.started.is_some() && !member.weak) || errors > 1;
+        if known.index == 0 {
+            if !shown {
+                return;
+            }
+            self.indexes += 1;
+            known.index = self.indexes;
+            events.event(self.build, at, Event::Step { index: known.index, name: name.as_bytes() });
+        }
+        let (Some(first), Some(last)) = (known.intervals.first(), known.intervals.last()) else { return };
+        if known.members.values().any(|member| member.running) {
+            return;
+        }
         let instant = |nanoseconds| Instant { nanoseconds, absolute: true };
-        events.event(self.build, at, Event::Active { index: known.index, from: instant(from), to: instant(to) });
-        merge(&mut known.intervals, (from, to));
+        events.event(self.build, at, Event::Active { index: known.index, from: instant(first.0), to: instant(last.1) });
         let active: i128 = known.intervals.iter().map(|(from, to)| to - from).sum();
         let seconds = active as f64 / 1e9;
+        let error = known.members.values().map(|member| member.error.as_str()).find(|error| !error.is_empty()).unwrap_or_default();
         // printer.go: an error that ends in Go's `context.Canceled` text is shown as a cancellation.
-        let end = if vertex.error.ends_with("context canceled") {
+        let end = if error.ends_with("context canceled") {
             End::Canceled
-        } else if !vertex.error.is_empty() {
-            End::Error(vertex.error.as_bytes())
-        } else if vertex.cached {
+        } else if !error.is_empty() {
+            End::Error(error.as_bytes())
+        } else if known.members.values().all(|member| member.cached) {
             End::Cached
         } else {
             End::Done(Some(seconds))
@@ -176,14 +239,15 @@ impl RawJson {
     }
 
     fn progress(&self, status: &Status<'_>, at: At, events: &mut impl Events) {
-        let Some(known) = self.vertexes.get(status.vertex.as_ref()).filter(|known| known.index > 0) else { return };
+        let Some(known) = self.known(&status.vertex) else { return };
         let current = u64::try_from(status.current).ok().filter(|bytes| *bytes > 0);
         let progress = Progress { id: status.id.as_bytes(), current, done: status.completed.is_some() };
         events.event(self.build, at, Event::Progress { index: known.index, progress });
     }
 
     fn output(&mut self, log: &Log<'_>, at: At, events: &mut impl Events) {
-        let Some(known) = self.vertexes.get_mut(log.vertex.as_ref()).filter(|known| known.index > 0) else { return };
+        let key = self.key(&log.vertex).to_owned();
+        let Some(known) = self.steps.get_mut(&key).filter(|known| known.index > 0) else { return };
         let Ok(data) = base64::engine::general_purpose::STANDARD.decode(log.data.as_bytes()) else { return };
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', &data) {
