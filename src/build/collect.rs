@@ -1,13 +1,13 @@
 //! Events become records.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use super::{
     Build, CacheTransfer, CacheTransfers, Duration, DurationSource, Foreign, Format, Image, Instant, Kind, Outcome, Status, Step, StepName,
     outcome::{self, Ending},
     timing,
 };
-use crate::log::{At, BuildId, End, Event, Events};
+use crate::log::{At, BuildId, End, Event, Events, by_index::ByIndex};
 
 /// How many foreign lines are kept.
 pub const KEPT_FOREIGN_LINES: usize = 20;
@@ -42,7 +42,7 @@ pub struct Collector<F> {
 #[derive(Debug)]
 struct Open {
     build: Build,
-    positions: HashMap<u32, usize>,
+    positions: ByIndex<usize>,
     ending: Ending,
     first: Option<Instant>,
     last: Option<Instant>,
@@ -147,11 +147,11 @@ impl Open {
             foreign: Foreign::default(),
             lines: (at.line, at.line),
         };
-        Self { build, positions: HashMap::new(), ending: Ending::default(), first: at.time, last: at.time, active: None, shown_total: None, total_steps: None }
+        Self { build, positions: ByIndex::default(), ending: Ending::default(), first: at.time, last: at.time, active: None, shown_total: None, total_steps: None }
     }
 
     fn step(&mut self, index: u32) -> Option<&mut Step> {
-        let position = *self.positions.get(&index)?;
+        let position = *self.positions.get(index)?;
         self.build.steps.get_mut(position)
     }
 
@@ -376,7 +376,7 @@ fn duration(build: &Build, live: bool, active: Option<(Instant, Instant)>, shown
 }
 
 fn cache_imports(steps: &[Step]) -> Vec<CacheTransfer> {
-    let reference = |step: &Step| step.parts.instruction.strip_prefix("importing cache manifest from ").unwrap_or_default().to_owned();
+    let reference = |step: &Step| step.instruction().strip_prefix("importing cache manifest from ").unwrap_or_default().to_owned();
     steps
         .iter()
         .filter(|step| step.parts.kind == Kind::CacheImport)
@@ -385,7 +385,7 @@ fn cache_imports(steps: &[Step]) -> Vec<CacheTransfer> {
 }
 
 fn cache_exports(steps: &[Step]) -> Vec<CacheTransfer> {
-    let reference = |step: &Step| step.parts.instruction.strip_prefix("exporting cache to ").unwrap_or("inline").to_owned();
+    let reference = |step: &Step| step.instruction().strip_prefix("exporting cache to ").unwrap_or("inline").to_owned();
     steps
         .iter()
         .filter(|step| step.parts.kind == Kind::CacheExport)

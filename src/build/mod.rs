@@ -154,6 +154,11 @@ pub enum Status {
 }
 
 impl Step {
+    /// The name without its bracket: `COPY . /app/`.
+    pub fn instruction(&self) -> &str {
+        self.name.get(self.parts.bracket_bytes..).unwrap_or(&self.name)
+    }
+
     /// True for a step that stands in a Dockerfile, other than `FROM`: what a cache can save.
     pub fn is_command(&self) -> bool {
         self.parts.kind == Kind::Instruction && self.parts.keyword != Some("FROM")

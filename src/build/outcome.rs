@@ -51,7 +51,7 @@ fn is_cut(build: &Build, ending: Ending) -> bool {
         return !ending.said_finished;
     }
     let complete = |step: &Step| {
-        matches!(step.parts.kind, Kind::Export | Kind::CacheExport) || step.parts.instruction.starts_with("resolving provenance for ")
+        matches!(step.parts.kind, Kind::Export | Kind::CacheExport) || step.instruction().starts_with("resolving provenance for ")
     };
     let told = build.warnings.iter().any(|warning| warning.starts_with("No output specified"));
     // A named context that takes the place of a base image leaves its FROM, and so one number, out.

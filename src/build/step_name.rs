@@ -51,96 +51,85 @@ pub struct StepName {
     pub from: Option<String>,
     /// The image of FROM, with its digest where it is printed.
     pub base: Option<String>,
-    /// The instruction as printed, without the bracket: `COPY . /app/`.
-    pub instruction: String,
+    /// Bytes of the bracket and the blank behind it.
+    pub bracket_bytes: usize,
 }
 
 impl StepName {
     /// Takes a name apart.
     pub fn parse(text: &str) -> Self {
         let parsed = name::parse(text.as_bytes());
-        let words: Vec<String> = parsed.words.iter().map(|word| lossy(word)).collect();
-        let instruction = lossy(parsed.text);
+        let mut parts = Self { bracket_bytes: text.len() - parsed.text.len(), ..Self::default() };
         match parsed.position {
-            Some((number, total)) => Self::in_stage(words, number, total, instruction),
-            None => Self::outside(words, instruction),
+            Some((number, total)) => {
+                (parts.kind, parts.number, parts.total) = (Kind::Instruction, Some(number), Some(total));
+                parts.read_stage(&parsed.words);
+                parts.read_instruction(parsed.text);
+            }
+            None => parts.read_outside(&parsed.words, parsed.text),
         }
+        parts
     }
 
     /// The parts of a name of the legacy builder, which is the bare instruction.
     pub fn legacy(text: &str, number: u32, total: Option<u32>) -> Self {
-        let mut parts = Self { kind: Kind::Instruction, number: Some(number), total, instruction: text.to_owned(), ..Self::default() };
-        parts.read_instruction();
+        let mut parts = Self { kind: Kind::Instruction, number: Some(number), total, ..Self::default() };
+        parts.read_instruction(text.as_bytes());
         parts
     }
 
     /// `[target platform stage n/m]`, each of the three optional. One word alone is the stage, unless it is a platform.
-    fn in_stage(words: Vec<String>, number: u32, total: u32, instruction: String) -> Self {
-        let mut parts = Self { kind: Kind::Instruction, number: Some(number), total: Some(total), instruction, ..Self::default() };
+    fn read_stage(&mut self, words: &[&[u8]]) {
+        let word = |at: usize| words.get(at).map(|word| lossy(word));
         // The order is fixed, so a word in front of a platform is the target even where the stage has no name.
-        match words.iter().position(|word| name::is_platform(word.as_bytes())) {
+        match words.iter().position(|word| name::is_platform(word)) {
             Some(platform) => {
-                parts.target = words[..platform].first().cloned();
-                parts.platform = words.get(platform).cloned();
-                parts.stage = words.get(platform + 1).cloned();
+                self.target = word(0).filter(|_| platform > 0);
+                self.platform = word(platform);
+                self.stage = word(platform + 1);
             }
             None => {
-                let mut words = words.into_iter().rev();
-                parts.stage = words.next();
-                parts.target = words.next();
+                self.stage = words.last().map(|word| lossy(word));
+                self.target = word(0).filter(|_| words.len() > 1);
             }
         }
-        parts.read_instruction();
-        parts
     }
 
-    fn outside(words: Vec<String>, text: String) -> Self {
-        let mut parts = Self { instruction: text, ..Self::default() };
-        let mut before: Vec<String> = Vec::new();
-        let mut mark = None;
-        for word in words {
-            match word.as_str() {
-                "internal" | "auth" | "context" if mark.is_none() => mark = Some(word),
-                _ if mark.is_none() => before.push(word),
-                _ => {}
-            }
+    fn read_outside(&mut self, words: &[&[u8]], text: &[u8]) {
+        let mark = words.iter().position(|word| matches!(*word, b"internal" | b"auth" | b"context"));
+        for word in &words[..mark.unwrap_or(words.len())] {
+            let field = if name::is_platform(word) { &mut self.platform } else { &mut self.target };
+            *field = field.take().or_else(|| Some(lossy(word)));
         }
-        let (platforms, others): (Vec<String>, Vec<String>) = before.into_iter().partition(|word| name::is_platform(word.as_bytes()));
-        parts.platform = platforms.into_iter().next();
-        parts.target = others.into_iter().next();
-        let text = parts.instruction.as_str();
-        parts.kind = match mark.as_deref() {
-            Some("internal") if text == "load build context" => Kind::Context,
-            Some("internal") => Kind::Internal,
-            Some("auth") => Kind::Auth,
-            Some("context") if text == "load .dockerignore" || text.starts_with("load metadata for ") => Kind::Internal,
+        self.kind = match mark.map(|mark| words[mark]) {
+            Some(b"internal") if text == b"load build context" => Kind::Context,
+            Some(b"internal") => Kind::Internal,
+            Some(b"auth") => Kind::Auth,
+            Some(_) if text == b"load .dockerignore" || text.starts_with(b"load metadata for ") => Kind::Internal,
             Some(_) => Kind::Context,
-            None if text.starts_with("importing cache manifest from ") => Kind::CacheImport,
-            None if text.starts_with("exporting cache") => Kind::CacheExport,
-            None if text.starts_with("exporting to ") || text.starts_with("importing to ") => Kind::Export,
+            None if text.starts_with(b"importing cache manifest from ") => Kind::CacheImport,
+            None if text.starts_with(b"exporting cache") => Kind::CacheExport,
+            None if text.starts_with(b"exporting to ") || text.starts_with(b"importing to ") => Kind::Export,
             None => Kind::Other,
         };
-        parts
     }
 
-    fn read_instruction(&mut self) {
-        let text = std::mem::take(&mut self.instruction);
-        let read = name::instruction(text.as_bytes());
+    fn read_instruction(&mut self, text: &[u8]) {
+        let read = name::instruction(text);
         self.keyword = read.keyword;
         self.onbuild = read.onbuild;
-        let mut words: Vec<String> = read.words.iter().map(|word| lossy(word)).collect();
         match read.keyword {
             Some("COPY" | "ADD") => {
                 self.from = read.flags.iter().find_map(|flag| flag.strip_prefix(b"--from=")).map(|from| lossy(from).trim_matches(['"', '\'']).to_owned());
+                let mut words = read.words.into_iter().map(|word| String::from_utf8_lossy(&word).into_owned()).collect::<Vec<_>>();
                 // A name that was cut (`PROGRESS_NO_TRUNC=0`) may have lost its destination.
-                let cut = text.ends_with("...");
+                let cut = text.ends_with(b"...");
                 self.destination = if words.len() > 1 && !cut { words.pop() } else { None };
                 self.sources = words;
             }
-            Some("FROM") => self.base = words.into_iter().next(),
+            Some("FROM") => self.base = read.words.first().map(|word| lossy(word)),
             _ => {}
         }
-        self.instruction = text;
     }
 }
 
@@ -202,6 +191,6 @@ mod tests {
         assert_eq!(json.sources, ["a.txt", "sp ace.txt"]);
         let from = StepName::parse("[1/3] FROM docker.io/library/alpine:3.20@sha256:f2");
         assert_eq!(from.base.as_deref(), Some("docker.io/library/alpine:3.20@sha256:f2"));
-        assert_eq!(StepName::parse("[1/3] ONBUILD COPY a /b").onbuild, true);
+        assert!(StepName::parse("[1/3] ONBUILD COPY a /b").onbuild);
     }
 }

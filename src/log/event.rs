@@ -151,7 +151,7 @@ pub enum Event<'a> {
 }
 
 /// How many lines of a step's output are told one by one: enough to see what a cache-bust step or a git source printed.
-pub const HEAD_LINES: u64 = 3;
+pub const HEAD_LINES: u64 = 2;
 
 /// Takes the events of a log.
 pub trait Events {

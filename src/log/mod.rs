@@ -5,6 +5,7 @@
 //! output, and never gives up: it recovers at the next line that it understands.
 
 pub mod anchor;
+pub mod by_index;
 pub mod event;
 pub mod grammar;
 pub mod legacy;
@@ -125,7 +126,7 @@ impl<E: Events> Reader<E> {
             let line = std::mem::take(&mut self.unfinished);
             self.one_line(&line);
         }
-        self.tell_counted(None);
+        self.tell_counted(None, self.line, true);
         let at = At { line: self.line, time: self.arrival };
         for stream in self.streams.drain(..) {
             stream.finish(at, &mut self.events);
@@ -157,16 +158,20 @@ impl<E: Events> Reader<E> {
     fn whole_lines(&mut self, piece: &[u8]) {
         let mut start = 0;
         let mut last: Option<(usize, usize)> = None;
-        for end in memchr::memchr_iter(b'\n', piece) {
-            let line = &piece[start..end];
-            self.line += 1;
-            if self.fast.as_ref().is_some_and(|fast| fast.is_output(line)) {
-                self.counted += 1;
-                last = Some((start, end));
-            } else {
-                self.slow_line(line, last.take().map(|(from, to)| &piece[from..to]));
+        loop {
+            if let Some(fast) = self.fast {
+                let output = fast.output(&piece[start..]);
+                if output.lines > 0 {
+                    self.line += output.lines;
+                    self.counted += output.lines;
+                    last = Some((start + output.last, start + output.length - 1));
+                    start += output.length;
+                }
             }
-            start = end + 1;
+            let Some(length) = memchr::memchr(b'\n', &piece[start..]) else { break };
+            self.line += 1;
+            self.slow_line(&piece[start..start + length], last.take().map(|(from, to)| &piece[from..to]));
+            start += length + 1;
         }
         if let Some((from, to)) = last {
             self.last_counted.clear();
@@ -178,21 +183,22 @@ impl<E: Events> Reader<E> {
     }
 
     /// Tells the output lines that were only counted. Returns true where there were any.
-    fn tell_counted(&mut self, last: Option<&[u8]>) -> bool {
+    ///
+    /// `timed` asks for the time of the last of them, which only the end of the log needs: reading it costs more than all the rest.
+    fn tell_counted(&mut self, last: Option<&[u8]>, line: u64, timed: bool) -> bool {
         let count = std::mem::take(&mut self.counted);
         let (Some(fast), true) = (&self.fast, count > 0) else { return false };
-        let line = last.unwrap_or(&self.last_counted);
+        let text = last.unwrap_or(&self.last_counted);
         let recent = self.recent;
         if let Some(stream) = self.streams.get_mut(recent) {
-            let time = stream.pattern.strip(line).and_then(|stripped| stripped.instant()).or(self.arrival);
-            let before = self.line.saturating_sub(1);
-            stream.count_output(fast.running, count, At { line: before, time }, &mut self.events);
+            let time = if timed { stream.pattern.strip(text).and_then(|stripped| stripped.instant()).or(self.arrival) } else { None };
+            stream.count_output(fast.running, count, At { line, time }, &mut self.events);
         }
         true
     }
 
     fn slow_line(&mut self, line: &[u8], last: Option<&[u8]>) {
-        let counted = self.tell_counted(last);
+        let counted = self.tell_counted(last, self.line - 1, false);
         let held = std::mem::take(&mut self.last_counted);
         let before = if counted { Some(last.unwrap_or(&held)) } else { None };
         self.read_line(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line), before);

@@ -57,8 +57,9 @@ fn position(word: &[u8]) -> Option<(u32, u32)> {
 pub fn is_platform(word: &[u8]) -> bool {
     const SYSTEMS: [&[u8]; 12] =
         [b"linux", b"windows", b"darwin", b"freebsd", b"netbsd", b"openbsd", b"wasi", b"wasip1", b"js", b"solaris", b"plan9", b"aix"];
-    let parts: Vec<&[u8]> = word.split(|b| *b == b'/').collect();
-    (2..=4).contains(&parts.len()) && SYSTEMS.contains(&parts[0]) && parts.iter().all(|part| !part.is_empty())
+    let Some(slash) = word.iter().position(|b| *b == b'/') else { return false };
+    let mut parts = word[slash + 1..].split(|b| *b == b'/');
+    SYSTEMS.contains(&&word[..slash]) && parts.clone().count() <= 3 && parts.all(|part| !part.is_empty())
 }
 
 /// True for a name that BuildKit gives and hardly any other text has; used to find the first line of a build.
@@ -93,7 +94,7 @@ pub struct Instruction<'a> {
     pub onbuild: bool,
     /// The flags of the instruction, with their dashes: `--from=deps`.
     pub flags: Vec<&'a [u8]>,
-    /// The words behind the flags; those of COPY and ADD without quotes, of other instructions as they stand.
+    /// The words behind the flags of COPY, ADD (without quotes) and FROM; those of other instructions mean something to a shell only.
     pub words: Vec<Vec<u8>>,
 }
 
@@ -118,7 +119,8 @@ pub fn instruction(text: &[u8]) -> Instruction<'_> {
     }
     found.words = match keyword {
         Some("COPY" | "ADD") => list(tail).unwrap_or_else(|| unquoted_words(tail)),
-        _ => split_all(tail).into_iter().map(<[u8]>::to_vec).collect(),
+        Some("FROM") => split_all(tail).into_iter().map(<[u8]>::to_vec).collect(),
+        _ => Vec::new(),
     };
     found
 }
@@ -242,7 +244,8 @@ mod tests {
         assert_eq!(read("COPY [a.txt, sp ace.txt, /json dir/]").2, ["a.txt", "sp ace.txt", "/json dir/"]);
         assert_eq!(read("COPY \"sp ace\" /x").2, ["sp ace", "/x"]);
         assert_eq!(read("ONBUILD COPY a /b").0, Some("COPY"));
-        assert_eq!(read("RUN echo \"a b\"").2, ["echo", "\"a", "b\""]);
+        assert_eq!(read("RUN --mount=type=ssh echo \"a b\""), (Some("RUN"), 1, vec![]));
+        assert_eq!(read("FROM --platform=linux/amd64 a AS b").2, ["a", "AS", "b"]);
         assert_eq!(read("load metadata for x").0, None);
     }
 

@@ -9,10 +9,9 @@
 //! that lost its beginning) makes the step known, and a new `#0` or a first step that was there before begins a new build.
 //! Where a build is still running then, two builds write into one log; see [`Plain::lane_for`].
 
-use std::collections::HashMap;
-
 use super::{
     anchor::Format,
+    by_index::ByIndex,
     event::{At, BuildId, End, Event, Events, HEAD_LINES},
     grammar::{self, Body},
     name,
@@ -72,7 +71,7 @@ struct Lane {
     announced: bool,
     /// The step within which the printer is.
     current: Option<u32>,
-    known: HashMap<u32, Known>,
+    known: ByIndex<Known>,
     highest: u32,
     has_instructions: bool,
     open: Open,
@@ -133,7 +132,7 @@ impl Plain {
     pub fn running(&self) -> Option<Running> {
         let [lane] = self.lanes.as_slice() else { return None };
         let index = lane.current?;
-        let step = lane.known.get(&index)?;
+        let step = lane.known.get(index)?;
         let plain = lane.open == Open::Nothing && lane.block == Block::None && step.open_line.is_none() && step.log_lines >= HEAD_LINES;
         plain.then_some(Running { build: lane.build, index })
     }
@@ -141,7 +140,7 @@ impl Plain {
     /// Counts `count` output lines of the running step that the caller recognised by itself; `last` is the last of them, without
     /// `#N `.
     pub fn count_output(&mut self, running: Running, count: u64, at: At, events: &mut impl Events) {
-        if let Some(step) = self.lanes.first_mut().and_then(|lane| lane.known.get_mut(&running.index)) {
+        if let Some(step) = self.lanes.first_mut().and_then(|lane| lane.known.get_mut(running.index)) {
             step.log_lines += count;
         }
         events.event(running.build, at, Event::Logs { index: running.index, count });
@@ -191,7 +190,7 @@ impl Plain {
             build,
             announced,
             current: None,
-            known: HashMap::new(),
+            known: ByIndex::default(),
             highest: 0,
             has_instructions: false,
             open: Open::Nothing,
@@ -241,7 +240,7 @@ impl Plain {
     fn begins_anew(&self, index: u32, body: &Body<'_>) -> bool {
         let Some(lane) = self.lanes.get(self.recent) else { return true };
         let Body::Text(text) = body else { return false };
-        let restart = index == 1 && !lane.announced && lane.current != Some(1) && lane.known.get(&1).is_some_and(|step| step.ended);
+        let restart = index == 1 && !lane.announced && lane.current != Some(1) && lane.known.get(1).is_some_and(|step| step.ended);
         restart && (lane.has_instructions || lane.highest >= 3) && name::is_certain(text)
     }
 
@@ -255,11 +254,11 @@ impl Plain {
         if self.lanes.len() == 1 {
             return 0;
         }
-        let within = |lane: &Lane| lane.current == Some(index) && lane.known.get(&index).is_some_and(|step| !step.ended);
-        let open = |lane: &Lane| lane.known.get(&index).is_some_and(|step| !step.ended);
+        let within = |lane: &Lane| lane.current == Some(index) && lane.known.get(index).is_some_and(|step| !step.ended);
+        let open = |lane: &Lane| lane.known.get(index).is_some_and(|step| !step.ended);
         let fits: Vec<bool> = match body {
             Body::Text(_) if name::is_certain(text) && !text.starts_with(b"transferring ") && !text.starts_with(b"sha256:") => {
-                let next = |lane: &Lane| lane.current != Some(index) && !lane.known.contains_key(&index) && lane.highest < index;
+                let next = |lane: &Lane| lane.current != Some(index) && lane.known.get(index).is_none() && lane.highest < index;
                 let fresh: Vec<bool> = self.lanes.iter().map(next).collect();
                 if fresh.contains(&true) { fresh } else { self.lanes.iter().map(|lane| lane.current != Some(index)).collect() }
             }
@@ -349,7 +348,7 @@ impl Lane {
     }
 
     fn end_step(&mut self, index: u32, end: End<'_>, at: At, events: &mut impl Events) {
-        if let Some(step) = self.known.get_mut(&index) {
+        if let Some(step) = self.known.get_mut(index) {
             step.ended = true;
             step.open_line = None;
         }
@@ -360,10 +359,11 @@ impl Lane {
     /// Notes an output line of the current step that ends like its terminal line.
     ///
     /// docker 20.10 prints the terminal line behind an output line that is still open: `#7 13.97 part #7 DONE 14.6s`. That output
-    /// only looks so is told by the next line: the printer never leaves a running step without `#7 ...`.
+    /// only looks so is told by the next line: the printer never leaves a running step without `#7 ...`. (Newer printers, which
+    /// begin with `#0`, end the open line first.)
     fn note_glued(&mut self, line: &[u8]) {
         self.glued = None;
-        let Some(index) = self.current else { return };
+        let Some(index) = self.current.filter(|_| !self.announced) else { return };
         let tag = format!("#{index} ");
         let Some(last) = memchr::memmem::rfind(line, tag.as_bytes()).filter(|at| *at > 0) else { return };
         self.glued = match grammar::body(&line[last + tag.len()..]) {
@@ -376,8 +376,10 @@ impl Lane {
 
     fn header(&mut self, index: u32, name: &[u8], at: At, events: &mut impl Events) {
         self.current = Some(index);
-        let step = self.known.entry(index).or_default();
-        step.ended = false;
+        match self.known.get_mut(index) {
+            Some(step) => step.ended = false,
+            None => self.known.insert(index, Known::default()),
+        }
         let mut quotation = name::Quotation::default();
         let parsed = name::parse(name);
         if parsed.position.is_some() {
@@ -394,14 +396,14 @@ impl Lane {
 
     /// A line of a step without a header: the log lost its beginning.
     fn make_known(&mut self, index: u32, at: At, events: &mut impl Events) {
-        if let std::collections::hash_map::Entry::Vacant(entry) = self.known.entry(index) {
-            entry.insert(Known::default());
+        if self.known.get(index).is_none() {
+            self.known.insert(index, Known::default());
             events.event(self.build, at, Event::Step { index, name: b"" });
         }
     }
 
     fn output(&mut self, index: u32, time: &[u8], text: &[u8], at: At, events: &mut impl Events) {
-        let Some(step) = self.known.get_mut(&index) else { return };
+        let Some(step) = self.known.get_mut(index) else { return };
         let printed_again = step.open_line.take().is_some_and(|open| open.time == time && text.starts_with(&open.text));
         if printed_again {
             return;
@@ -420,7 +422,7 @@ impl Lane {
         let Some(Body::Log { time, text }) = before.and_then(grammar::indexed).filter(|(n, _)| *n == index).map(|(_, text)| grammar::body(text)) else {
             return;
         };
-        if let Some(step) = self.known.get_mut(&index) {
+        if let Some(step) = self.known.get_mut(index) {
             step.open_line = Some(OpenLine { time: time.to_vec(), text: text[..text.len().min(OPEN_LINE_BYTES)].to_vec() });
         }
     }

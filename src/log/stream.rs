@@ -6,7 +6,7 @@ use super::{
     grammar, is_powershell,
     legacy::Legacy,
     plain::{Plain, Running},
-    prefix::{Pattern, Stripped},
+    prefix::Pattern,
     rawjson::RawJson,
     timestamp::Instant,
     tty::Tty,
@@ -58,11 +58,13 @@ impl Stream {
         let bare = |core| trim_carriage_return(core, crlf);
         let before = before.and_then(|before| self.pattern.strip(before)).map(|stripped| bare(stripped.core));
         let Some(stripped) = self.pattern.strip(line) else { return };
-        let at = At { line: number, time: stripped.instant().or(arrival) };
-        let Stripped { core, .. } = stripped;
-        let core = bare(core);
-        let core = match memchr::memmem::find(core, b" : #") {
-            Some(colon) if core.first() != Some(&b'#') && is_powershell(&core[..colon + 3]) && anchor::is_plain(&core[colon + 3..]) => &core[colon + 3..],
+        let core = bare(stripped.core);
+        // An empty line tells nothing, so its time is not worth reading.
+        let time = if core.is_empty() { None } else { stripped.instant() };
+        let at = At { line: number, time: time.or(arrival) };
+        let colon = if core.first() == Some(&b'#') { None } else { memchr::memmem::find(core, b" : #") };
+        let core = match colon {
+            Some(colon) if is_powershell(&core[..colon + 3]) && anchor::is_plain(&core[colon + 3..]) => &core[colon + 3..],
             _ => core,
         };
         if self.build_lines < super::PROVEN_LINES && core.first() == Some(&b'#') && anchor::is_plain(core) {
@@ -84,7 +86,7 @@ impl Stream {
     /// Changes to another format where a line begins a build in it.
     fn choose_format(&mut self, core: &[u8], at: At, next_build: &mut u32, events: &mut impl Events) {
         let format = match core.first() {
-            Some(b'#') if anchor::is_plain(core) => Format::Plain,
+            Some(b'#') if !matches!(self.other, Other::None) && anchor::is_plain(core) => Format::Plain,
             Some(b'{') if anchor::is_rawjson(core) => Format::RawJson,
             // The first line of the legacy builder tells the size of the context.
             Some(b'S') if anchor::is_legacy(core) || super::legacy::context_sent(core).is_some() => Format::Legacy,
@@ -147,7 +149,7 @@ impl Stream {
             None if self.pattern.is_empty() => 0,
             None => return None,
         };
-        Some(Fast::new(prefix, running))
+        Fast::new(prefix, running)
     }
 }
 
@@ -162,40 +164,59 @@ fn trim_carriage_return(core: &[u8], crlf: bool) -> &[u8] {
 pub(super) struct Fast {
     /// The step whose output it counts.
     pub(super) running: Running,
-    /// `#N `, and its length.
-    tag: [u8; TAG_BYTES],
+    /// `#N ` as the low bytes of a word, and the mask of these bytes.
+    tag: u64,
+    mask: u64,
     tag_length: usize,
     /// The length of a time in RFC 3339 and a blank in front of every line, or 0.
     prefix: usize,
 }
 
-/// `#`, seven digits, a blank.
-const TAG_BYTES: usize = 9;
+/// The output lines at the start of a piece.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Output {
+    /// How many.
+    pub(super) lines: u64,
+    /// Bytes of all of them, with their newlines.
+    pub(super) length: usize,
+    /// Bytes before the last of them.
+    pub(super) last: usize,
+}
 
 impl Fast {
-    fn new(prefix: usize, running: Running) -> Self {
+    fn new(prefix: usize, running: Running) -> Option<Self> {
         let text = format!("#{} ", running.index);
-        let tag_length = text.len().min(TAG_BYTES);
-        let mut tag = [0; TAG_BYTES];
-        tag[..tag_length].copy_from_slice(&text.as_bytes()[..tag_length]);
-        Self { running, tag, tag_length, prefix }
+        let mut word = [0; 8];
+        word.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
+        let mask = u64::MAX >> (64 - 8 * text.len());
+        Some(Self { running, tag: u64::from_le_bytes(word), mask, tag_length: text.len(), prefix })
     }
 
-    /// True where the line is output of the running step and nothing more.
+    /// True where a line, or the bytes that begin with it, is output of the running step.
     #[inline]
     pub(super) fn is_output(&self, line: &[u8]) -> bool {
-        let core = if self.prefix == 0 {
-            line
-        } else {
-            match line.get(self.prefix..) {
-                Some(core) if is_timestamp(line, self.prefix) => core,
-                _ => return false,
-            }
-        };
-        match core.strip_prefix(&self.tag[..self.tag_length]) {
-            Some(text) => grammar::is_log_line(text),
-            None => false,
+        let Some(core) = line.get(self.prefix..) else { return false };
+        if self.prefix > 0 && !is_timestamp(line, self.prefix) {
+            return false;
         }
+        let Some(Ok(word)) = core.get(..8).map(<[u8; 8]>::try_from) else { return false };
+        u64::from_le_bytes(word) & self.mask == self.tag && grammar::is_log_line(&core[self.tag_length..])
+    }
+
+    /// Counts the whole lines at the start of `piece` that are output of the running step.
+    #[inline]
+    pub(super) fn output(&self, piece: &[u8]) -> Output {
+        let mut output = Output::default();
+        // Nothing of a time and what is in front of it can be a newline, so the search for one may begin behind them.
+        let skip = self.prefix + self.tag_length;
+        while self.is_output(&piece[output.length..]) {
+            let searched = output.length + skip;
+            let Some(end) = memchr::memchr(b'\n', &piece[searched..]) else { break };
+            output.lines += 1;
+            output.last = output.length;
+            output.length = searched + end + 1;
+        }
+        output
     }
 }
 

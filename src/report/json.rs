@@ -14,6 +14,7 @@ pub const SCHEMA: &str = "bklog.show/1";
 #[derive(Debug, Default)]
 pub struct ShowJson {
     written: u64,
+    text: Vec<u8>,
 }
 
 impl BuildWriter for ShowJson {
@@ -24,8 +25,10 @@ impl BuildWriter for ShowJson {
             write!(out, ",")?;
         }
         self.written += 1;
-        writeln!(out)?;
-        serde_json::to_writer(&mut *out, &BuildView::new(build)).map_err(io::Error::from)
+        self.text.clear();
+        self.text.push(b'\n');
+        serde_json::to_writer(&mut self.text, &BuildView::new(build))?;
+        out.write_all(&self.text)
     }
 
     fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
@@ -101,6 +104,7 @@ struct ForeignLine<'a> {
 struct StepView<'a> {
     index: u32,
     name: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
     other_names: &'a [String],
     kind: &'static str,
     target: &'a Option<String>,
@@ -109,15 +113,20 @@ struct StepView<'a> {
     number: Option<u32>,
     total: Option<u32>,
     keyword: Option<&'static str>,
+    #[serde(skip_serializing_if = "is_false")]
     onbuild: bool,
     sources: &'a [String],
     destination: &'a Option<String>,
     from: &'a Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     base: &'a Option<String>,
     status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cache_hit: Option<bool>,
     seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     finished_at: Option<String>,
     log_lines: u64,
     transferred_bytes: Option<u64>,
@@ -195,6 +204,11 @@ impl<'a> StepView<'a> {
 
 fn transfers(transfers: &[CacheTransfer]) -> Vec<TransferView<'_>> {
     transfers.iter().map(|transfer| TransferView { reference: &transfer.reference, ok: transfer.ok }).collect()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// Seconds to the microsecond; nothing that is read is more exact, but sums of binary fractions look as if they were.
