@@ -1,6 +1,6 @@
 """End-to-end test of bklog with a real Docker engine; scripts/e2e.sh starts the engine and calls this.
 
-usage: python3 scripts/e2e BKLOG [--only TEXT] [--work DIR]
+usage: python3 scripts/e2e BKLOG [--check] [--only TEXT] [--work DIR]
        python3 scripts/e2e --record DIR
 """
 
@@ -41,8 +41,8 @@ class Checks:
         return self.that(got == expected, what, f"got {got!r:.300}, expected {expected!r:.300}")
 
 
-def test(bklog, only, work):
-    """Runs all scenarios whose name holds `only`; gives the exit code."""
+def test(bklog, only, work, freshness):
+    """Runs all scenarios whose name holds `only`, with `freshness` also `bklog check`; gives the exit code."""
     checks, workshop = Checks(), Workshop(work)
     logs = pathlib.Path(work) / "logs"
     logs.mkdir()
@@ -59,6 +59,8 @@ def test(bklog, only, work):
                     log = logs / f"{made.name}.log"
                     log.write_bytes(made.log)
                     compare.check_recording(checks, made, log, bklog)
+                    if freshness and made.checkout:
+                        compare.check_freshness(checks, made, log, bklog, logs.parent / f"history-{name}")
         except Exception as error:  # one broken scenario must not hide the others
             checks.that(False, f"{name}: the scenario runs", f"{type(error).__name__}: {error}")
             if not isinstance(error, EngineError):
@@ -74,6 +76,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bklog", nargs="?", help="the program under test")
     parser.add_argument("--only", default="", metavar="TEXT", help="only scenarios whose function's name holds TEXT")
+    parser.add_argument("--check", action="store_true", help="also hold the verdicts of `bklog check` against the images")
     parser.add_argument("--work", help="directory for contexts and logs; kept (default: a temporary one, removed)")
     parser.add_argument("--record", metavar="DIR", help="write the logs and their truth to DIR instead of testing")
     options = parser.parse_args()
@@ -91,7 +94,7 @@ def main():
         bklog = pathlib.Path(options.bklog).resolve()
         if not bklog.is_file():
             parser.error(f"{options.bklog}: no such program")
-        return test(bklog, options.only, work)
+        return test(bklog, options.only, work, options.check)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Holds the JSON of `bklog show` against the truth of a Recording."""
+"""Holds the JSON of `bklog show` and `bklog check` against the truth of a Recording."""
 
 import json
 import subprocess
@@ -6,12 +6,12 @@ import subprocess
 # A step's time is printed with one digit, and the clock in the image starts a little later than BuildKit's.
 SECONDS_TOLERANCE = 0.15
 # The exit codes of bklog: its README says what each means.
-FINE, NOT_A_LOG, BUILD_FAILED = 0, 3, 4
+FINE, FINDINGS, NOT_A_LOG, BUILD_FAILED = 0, 1, 3, 4
 
 
-def show(bklog, log):
-    """Runs `bklog show`; gives its exit code, its JSON (None where there is none) and its standard error."""
-    done = subprocess.run([bklog, "show", str(log), "--format", "json"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+def run(bklog, *arguments, directory=None):
+    """Runs bklog; gives its exit code, its JSON (None where there is none) and its standard error."""
+    done = subprocess.run([bklog, *arguments, "--format", "json"], cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     try:
         document = json.loads(done.stdout)
     except ValueError:
@@ -23,7 +23,7 @@ def check_recording(checks, recording, log, bklog):
     """All checks of one recording. `log` is the file that holds its bytes."""
     for problem in recording.problems:
         checks.that(False, f"{recording.name}: the sources of truth agree", problem)
-    code, document, errors = show(bklog, log)
+    code, document, errors = run(bklog, "show", str(log))
     if recording.not_a_log:
         checks.equal(code, NOT_A_LOG, f"{recording.name}: exit code of an input that is no build log")
         checks.that(bool(errors), f"{recording.name}: says why it reads nothing")
@@ -100,7 +100,7 @@ def is_same(got, step):
 def check_step(checks, label, got, step):
     """One instruction, field by field."""
     wrong = []
-    if step.name and step.keyword != "FROM" and got.get("name") != step.name:
+    if step.name and got.get("name") != step.name:
         wrong.append(f"name {got.get('name')!r}, in the Dockerfile {step.name!r}")
     if got.get("keyword") != step.keyword:
         wrong.append(f"keyword {got.get('keyword')!r}")
@@ -129,3 +129,43 @@ def check_step(checks, label, got, step):
         if got.get("from") != origin:
             wrong.append(f"copies from {got.get('from')!r}, really {origin!r}")
     checks.that(not wrong, label, "; ".join(wrong))
+
+
+def check_freshness(checks, recording, log, bklog, history):
+    """Runs `bklog check` where and when the build ran, recording every run, and holds its verdicts against the image."""
+    checkout, label = recording.checkout, f"check {recording.name}"
+    commands = [command.split(" ", 1)[1] if command.startswith("DOCKER_BUILDKIT=") else command for command in checkout.commands]
+    code, document, errors = run(bklog, "check", str(log), *(word for command in commands for word in ("--build", command)), "--commit", checkout.commit,
+                                 "--history", str(history), "--record", "--project", "e2e", directory=checkout.directory)
+    if document is None:
+        checks.that(False, f"{label}: prints JSON", f"exit {code}: {errors[-300:]}")
+        return
+    checks.equal(document.get("schema"), "bklog.check/1", f"{label}: schema")
+    verdicts, left = [], list(document.get("steps", []))
+    for copied in checkout.copied:
+        got = next((s for s in left if s.get("build") == copied.build and copied.text in (s.get("name") or "")), None)
+        if got is None:
+            checks.that(False, f"{label}: a verdict for build {copied.build}, {copied.text}")
+            continue
+        left.remove(got)
+        verdict, what = got.get("verdict"), f"{label}: build {copied.build}, {copied.text} is {copied.status} and {copied.truth}"
+        verdicts.append(verdict)
+        if copied.truth == "stale":
+            checks.that(verdict in ("stale", "suspect"), what, f"{verdict}: {got.get('because')}")
+            named = {path.rsplit("/", 1)[-1] for path in got.get("changed_files", [])}
+            checks.that({path.rsplit("/", 1)[-1] for path in copied.differing} <= named, f"{what}: names {copied.differing}", sorted(named))
+        else:
+            checks.that(verdict in ("fresh", "suspect", "unknown"), what, f"{verdict}: {got.get('because')}")
+    if "stale" in verdicts:
+        checks.equal(code, FINDINGS, f"{label}: exit code with stale code in the image")
+    elif not checkout.bust:  # what a bust that is not passed is worth is a question of policy
+        checks.equal(code, FINE, f"{label}: exit code of a build that is right")
+    rules = {(f.get("build"), f.get("rule")) for f in document.get("findings", [])}
+    for number, bust in enumerate(checkout.bust):
+        found = sorted(rule for build, rule in rules if build == number and rule.startswith("bust-"))
+        if bust["passed"] is None:
+            checks.that(bool(found), f"{label}: build {number} says that {bust['argument']} did not take effect", found)
+        elif bust["passed"] == bust["printed"]:
+            checks.that("bust-missing" not in found, f"{label}: build {number} does not call a passed {bust['argument']} missing", found)
+    fresh = verdicts.count("fresh")
+    print(f"      {label}: {fresh} of {sum(c.truth == 'fresh' for c in checkout.copied)} fresh steps are called fresh")

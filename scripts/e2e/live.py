@@ -97,7 +97,7 @@ def check_live(checks, workshop, bklog):
     checks.equal(stopped.bklog_exit, BUILD_FAILED, "live: exit code after Ctrl-C")
 
     write(context, {"Dockerfile": APP})
-    script = f"{shlex.join([engine.docker, *engine.arguments('--no-cache'), '.'])} 2>&1 | {shlex.quote(str(bklog))} 2>{shlex.quote(str(context.parent / 'errors'))} | head -n 1; exit ${{PIPESTATUS[1]}}"
+    script = f"{shlex.join([engine.docker, *engine.arguments('--no-cache', tag='live'), '.'])} 2>&1 | {shlex.quote(str(bklog))} 2>{shlex.quote(str(context.parent / 'errors'))} | head -n 1; exit ${{PIPESTATUS[1]}}"
     gone = subprocess.run(["bash", "-c", script], cwd=context, env=environment(engine, context.parent), stdin=subprocess.DEVNULL, capture_output=True, timeout=BUILD_TIMEOUT)
     errors = (context.parent / "errors").read_text(errors="replace")
     checks.that("panic" not in errors and "Broken pipe" not in errors, "live: a reader that goes away is no error", errors[-200:])

@@ -13,7 +13,8 @@ LARGEST = 64 * 1024
 def sparse(value):
     """A dataclass as JSON, without what is not known."""
     if dataclasses.is_dataclass(value):
-        return {f.name: sparse(getattr(value, f.name)) for f in dataclasses.fields(value) if getattr(value, f.name) not in (None, [], False, "")}
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        return {name: sparse(v) for name, v in fields.items() if v is not None and v is not False and v != [] and v != ""}
     if isinstance(value, list):
         return [sparse(v) for v in value]
     return value
@@ -39,9 +40,11 @@ def write_all(workshop, version, directory):
                 entry["copied"] = [sparse(c) for c in made.checkout.copied]
                 entry["bust"] = made.checkout.bust
             truths[made.name] = entry
-            exits = sorted({t.exit_code for t in made.truths} or {0})
-            many = f" (and {len(made.commands) - 1} more builds)" if len(made.commands) > 1 else ""
-            rows.append(f"| {made.name} | `{made.commands[0]}`{many} | {', '.join(map(str, exits))} | {made.what} |")
+            code = max((abs(t.exit_code) for t in made.truths), default=0)
+            ended = f"killed by signal {code}" if any(t.exit_code < 0 for t in made.truths) else str(code)
+            more = len(made.commands) - 1
+            many = f" and {more} more build{'s' if more > 1 else ''}" if more else ""
+            rows.append(f"| {made.name} | `{made.commands[0]}`{many} | {ended} | {made.what} |")
             print(f"ok    {made.name}: {len(made.log)} bytes")
     (directory / "truth.json").write_text(json.dumps(truths, indent=1) + "\n")
     (directory / "README.md").write_text(README.format(version=version, rows="\n".join(rows), left_out=", ".join(left_out) or "none"))

@@ -85,7 +85,10 @@ def read_dockerfile(text, arguments=None, onbuild=(), legacy=False):
         total = len(stage["steps"]) - stage["triggers"]
         for number, (keyword, shown) in enumerate(stage["steps"], 1):
             place = f"{number:>{len(str(total))}}/{total}"
-            steps.append(Step(keyword, shown, number, total, label, f"[{label} {place}] {shown}" if label else f"[{place}] {shown}"))
+            step = Step(keyword, shown, number, total, label)
+            if keyword != "FROM":  # printed with the full reference of the image
+                step.name = f"[{label} {place}] {shown}" if label else f"[{place}] {shown}"
+            steps.append(step)
     if legacy:
         for number, step in enumerate(steps, 1):
             step.number, step.total, step.stage, step.name = number, len(steps), None, None
