@@ -24,15 +24,21 @@ for tool in python3 git; do
     command -v "$tool" >/dev/null || { printf 'e2e: ERROR: %s is missing\n0 passed, 1 failed\n' "$tool"; exit 1; }
 done
 
+# bash runs a trap only when no command is in the foreground, so the tests run in the background and are waited for.
+child=
+end() { [[ -z $child ]] || { kill "$child" && wait "$child"; } 2>/dev/null; exit "$1"; }
+trap 'end 130' INT
+trap 'end 143' TERM HUP
+
 engine=${BKLOG_ENGINE_DIR:-$repository/target/e2e-engine}
 if ! { [[ -d $engine ]] && engine_pid "$(cd "$engine" && pwd -P)" >/dev/null; }; then
     trap 'engine_stop "$engine"' EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM HUP
 fi
 if ! engine_start "$engine" || ! variables=$(engine_env "$engine"); then
     printf 'FAIL  the Docker engine starts: NOTHING WAS TESTED, see the lines above\n0 passed, 1 failed\n'
     exit 1
 fi
 eval "$variables"
-PYTHONDONTWRITEBYTECODE=1 python3 "$repository/scripts/e2e" "$@"
+PYTHONDONTWRITEBYTECODE=1 python3 "$repository/scripts/e2e" "$@" &
+child=$!
+wait "$child"

@@ -99,11 +99,12 @@ engine_import_base() {
 engine_start() {
     local dir
     [[ $(id -u) == 0 ]] ||
-        engine_fail "dockerd needs root: run this as root, for example 'sudo $0 start'" || return 1
-    mkdir -p "$1" && dir=$(cd "$1" && pwd -P) || return 1
+        engine_fail "dockerd and apt need root: run this as root, or with sudo" || return 1
+    dir=$(realpath -m -- "$1") || return 1
     # A socket's path has at most 107 bytes; containerd's is the longest.
     local longest="$dir/exec/containerd/containerd-debug.sock"
     ((${#longest} <= 107)) || engine_fail "$dir is too long a path for unix sockets; name a shorter directory" || return 1
+    mkdir -p "$dir" || return 1
     if engine_pid "$dir" >/dev/null && engine_docker "$dir" version >/dev/null 2>&1; then
         engine_say "already running in $dir"
         engine_import_base "$dir"

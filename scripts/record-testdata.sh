@@ -10,9 +10,13 @@ source "$repository/scripts/engine.sh"
 
 # Errors of the engine name its directory, so it stands where no name of a machine or a person is in the path.
 engine=/tmp/bklog-engine
+child=
+end() { [[ -z $child ]] || { kill "$child" && wait "$child"; } 2>/dev/null; exit "$1"; }
 trap 'engine_stop "$engine"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
+trap 'end 130' INT
+trap 'end 143' TERM HUP
 engine_start "$engine" && variables=$(engine_env "$engine") || exit 1
 eval "$variables"
-PYTHONDONTWRITEBYTECODE=1 python3 "$repository/scripts/e2e" --record "${1:-$repository/testdata/docker-20.10}"
+PYTHONDONTWRITEBYTECODE=1 python3 "$repository/scripts/e2e" --record "${1:-$repository/testdata/docker-20.10}" &
+child=$!
+wait "$child"

@@ -6,6 +6,7 @@ usage: python3 scripts/e2e BKLOG [--check] [--only TEXT] [--work DIR]
 
 import argparse
 import pathlib
+import signal
 import sys
 import tempfile
 import time
@@ -80,6 +81,8 @@ def main():
     parser.add_argument("--work", help="directory for contexts and logs; kept (default: a temporary one, removed)")
     parser.add_argument("--record", metavar="DIR", help="write the logs and their truth to DIR instead of testing")
     options = parser.parse_args()
+    # Ended from outside, it still ends the running build and removes its directory.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     if bool(options.bklog) == bool(options.record):
         parser.error("give either BKLOG or --record DIR")
     with tempfile.TemporaryDirectory(prefix="bklog-e2e-") as temporary:

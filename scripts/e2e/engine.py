@@ -4,6 +4,7 @@ The engine is the one that scripts/engine.sh started; its address and the client
 `scripts/engine.sh env` prints.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import io
@@ -76,6 +77,26 @@ def parse_time(text):
     return datetime.datetime.fromisoformat(f"{match[1]}.{(match[2] or '0')[:6].ljust(6, '0')}{zone}")
 
 
+@contextlib.contextmanager
+def limited(process):
+    """Kills a process that leads its own group, with the group, when it takes too long or the test itself ends."""
+
+    def kill():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    alarm = threading.Timer(BUILD_TIMEOUT, kill)
+    alarm.daemon = True
+    alarm.start()
+    try:
+        yield
+    finally:
+        alarm.cancel()
+        if process.returncode is None:
+            kill()
+            process.wait()
+
+
 class Engine:
     """The client with a configuration directory of its own, hence a node id and a context snapshot of its own."""
 
@@ -134,16 +155,14 @@ class Engine:
         started, clock = datetime.datetime.now(datetime.timezone.utc), time.monotonic()
         process = subprocess.Popen([self.docker, *words], cwd=context, env=self.environment(not legacy), stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
-        alarm = threading.Timer(BUILD_TIMEOUT, process.kill)
-        alarm.start()
         log, waiting = bytearray(), interrupt
-        while piece := process.stdout.read1(65536):
-            log += piece
-            if waiting and waiting.encode() in log:
-                os.killpg(process.pid, sent)
-                waiting = None
-        code = process.wait()
-        alarm.cancel()
+        with limited(process):
+            while piece := process.stdout.read1(65536):
+                log += piece
+                if waiting and waiting.encode() in log:
+                    os.killpg(process.pid, sent)
+                    waiting = None
+            code = process.wait()
         seconds = time.monotonic() - clock
         if seconds >= BUILD_TIMEOUT:
             raise EngineError(f"docker {shlex.join(words)} did not end within {BUILD_TIMEOUT} s")

@@ -9,11 +9,10 @@ import pathlib
 import shlex
 import signal
 import subprocess
-import threading
 import time
 
 from compare import BUILD_FAILED, FINE
-from engine import BUILD_TIMEOUT
+from engine import BUILD_TIMEOUT, limited
 from scenarios import APP, source, write
 
 
@@ -48,18 +47,19 @@ def pipe(engine, context, bklog, *options, tag="live", interrupt=None):
               f" | tee -i {shlex.quote(str(raw))} | {shlex.join([str(bklog), *options])} 2> {shlex.quote(str(report))}; exit ${{PIPESTATUS[2]}}")
     process = subprocess.Popen(["bash", "-c", script], cwd=context, env=environment(engine, place), stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, start_new_session=True)
-    alarm = threading.Timer(BUILD_TIMEOUT, lambda: os.killpg(process.pid, signal.SIGKILL))
-    alarm.start()
     passed, arrivals = bytearray(), []
-    while piece := process.stdout.read1(65536):
-        passed += piece
-        arrivals.append((time.clock_gettime(time.CLOCK_BOOTTIME), bytes(piece)))
-        if interrupt and interrupt.encode() in passed:
-            os.killpg(process.pid, signal.SIGINT)
-            interrupt = None
-    code = process.wait()
-    alarm.cancel()
-    read = lambda path, default: path.read_text().strip() if path.exists() else default
+    with limited(process):
+        while piece := process.stdout.read1(65536):
+            passed += piece
+            arrivals.append((time.clock_gettime(time.CLOCK_BOOTTIME), bytes(piece)))
+            if interrupt and interrupt.encode() in passed:
+                os.killpg(process.pid, signal.SIGINT)
+                interrupt = None
+        code = process.wait()
+
+    def read(path, default):
+        return path.read_text().strip() if path.exists() else default
+
     return Piped(int(read(codes, "-1") or -1), code, raw.read_bytes() if raw.exists() else b"", bytes(passed), read(report, ""), arrivals,
                  float(read(ended, "0") or 0))
 
