@@ -6,6 +6,7 @@ These are checks and no recordings, because what counts is what happens while th
 import dataclasses
 import os
 import pathlib
+import re
 import shlex
 import signal
 import subprocess
@@ -28,6 +29,15 @@ class Piped:
     # When each piece came out of bklog, and when docker was seen to have ended; seconds of the same clock.
     arrivals: list
     docker_ended: float
+
+    def came_out(self, pattern):
+        """When the output so far first matched `pattern`; a line may come out in several pieces. None: never."""
+        so_far = b""
+        for at, piece in self.arrivals:
+            so_far += piece
+            if re.search(pattern, so_far):
+                return at
+        return None
 
 
 def environment(engine, place):
@@ -74,7 +84,7 @@ def check_live(checks, workshop, bklog):
     checks.that(good.raw and good.passed == good.raw, "live: what docker wrote comes out untouched")
     checks.equal(good.bklog_exit, FINE, "live: exit code 0 behind a good build")
     checks.that(bool(good.report), "live: a summary on standard error")
-    early = next((at for at, piece in good.arrivals if b" early\n" in piece), None)
+    early = good.came_out(rb"\d\.\d+ early")
     checks.that(early is not None and early < good.docker_ended - 2, "live: a line comes out while the build still runs",
                 f"came at {early}, the build ended at {good.docker_ended}")
 
