@@ -4,5 +4,6 @@
 //! `log` (bytes to events) → `build` (typed records) → `evidence` → `freshness` → `rules` → `history` → `trend` → `report` → `cli`.
 
 pub mod build;
+pub mod cli;
 pub mod log;
 pub mod report;

@@ -68,10 +68,10 @@ impl<F: FnMut(Build)> Collector<F> {
         &self.early_errors
     }
 
-    /// The steps that run now, over all builds: their names, and when they were announced.
-    pub fn running(&self) -> impl Iterator<Item = (&str, Option<Instant>)> {
+    /// The names of the steps that run now, over all builds.
+    pub fn running(&self) -> impl Iterator<Item = &str> {
         let steps = self.open.values().flat_map(|open| &open.build.steps);
-        steps.filter(|step| step.status == Status::Unfinished).map(|step| (step.name.as_str(), step.span.map(|(from, _)| from)))
+        steps.filter(|step| step.status == Status::Unfinished).map(|step| step.name.as_str())
     }
 
     /// How many steps have ended in the builds that are not over yet.
@@ -147,7 +147,16 @@ impl Open {
             foreign: Foreign::default(),
             lines: (at.line, at.line),
         };
-        Self { build, positions: ByIndex::default(), ending: Ending::default(), first: at.time, last: at.time, active: None, shown_total: None, total_steps: None }
+        Self {
+            build,
+            positions: ByIndex::default(),
+            ending: Ending::default(),
+            first: at.time,
+            last: at.time,
+            active: None,
+            shown_total: None,
+            total_steps: None,
+        }
     }
 
     fn step(&mut self, index: u32) -> Option<&mut Step> {
@@ -224,7 +233,11 @@ impl Open {
         if self.build.steps.len() >= MOST_STEPS {
             return;
         }
-        let parts = if self.build.format == Format::Legacy && index > 0 { StepName::legacy(&name, index, self.total_steps) } else { StepName::parse(&name) };
+        let parts = if self.build.format == Format::Legacy && index > 0 {
+            StepName::legacy(&name, index, self.total_steps)
+        } else {
+            StepName::parse(&name)
+        };
         self.positions.insert(index, self.build.steps.len());
         self.build.steps.push(Step {
             index,
@@ -253,7 +266,9 @@ impl Open {
     }
 
     fn warning(&mut self, text: &[u8]) {
-        let skipped = text.strip_prefix(b"local cache import at ").and_then(|rest| Some(&rest[..memchr::memmem::find(rest, b" skipped due to err")?]));
+        let skipped = text
+            .strip_prefix(b"local cache import at ")
+            .and_then(|rest| Some(&rest[..memchr::memmem::find(rest, b" skipped due to err")?]));
         if let Some(path) = skipped {
             self.build.cache.imports.push(CacheTransfer { reference: kept(path), ok: false });
         }
@@ -307,12 +322,10 @@ impl Open {
 
 fn step_event(step: &mut Step, at: At, event: Event<'_>) {
     match event {
-        Event::NameContinues { line, .. } => {
-            if step.name.len() + line.len() < LONGEST_NAME {
-                step.name.push('\n');
-                step.name.push_str(&String::from_utf8_lossy(line));
-                step.parts = StepName::parse(&step.name);
-            }
+        Event::NameContinues { line, .. } if step.name.len() + line.len() < LONGEST_NAME => {
+            step.name.push('\n');
+            step.name.push_str(&String::from_utf8_lossy(line));
+            step.parts = StepName::parse(&step.name);
         }
         Event::Log { text, .. } => {
             step.log_lines += 1;
@@ -320,10 +333,8 @@ fn step_event(step: &mut Step, at: At, event: Event<'_>) {
         }
         Event::Logs { count, .. } => step.log_lines += count,
         Event::Clipped { .. } => step.clipped = true,
-        Event::Progress { progress, .. } => {
-            if progress.id.starts_with(b"transferring ") && progress.current.is_some() {
-                step.transferred_bytes = progress.current;
-            }
+        Event::Progress { progress, .. } if progress.id.starts_with(b"transferring ") => {
+            step.transferred_bytes = progress.current.or(step.transferred_bytes);
         }
         Event::Warning { text, .. } => push(&mut step.warnings, kept(text)),
         Event::Ended { end, .. } => {

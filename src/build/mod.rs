@@ -166,8 +166,10 @@ impl Step {
 
     /// True for a `COPY` or `ADD` that takes files from the build context (or a named one that the log cannot tell from a stage).
     pub fn copies_from_context(&self) -> bool {
-        let remote = |source: &String| is_remote(source) || source.starts_with("<<");
-        matches!(self.parts.keyword, Some("COPY" | "ADD")) && self.parts.from.is_none() && !(!self.parts.sources.is_empty() && self.parts.sources.iter().all(remote))
+        let from_elsewhere = |source: &String| is_remote(source) || source.starts_with("<<");
+        let sources = &self.parts.sources;
+        let local = sources.is_empty() || !sources.iter().all(from_elsewhere);
+        matches!(self.parts.keyword, Some("COPY" | "ADD")) && self.parts.from.is_none() && local
     }
 }
 

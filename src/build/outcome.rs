@@ -64,7 +64,9 @@ fn is_cut(build: &Build, ending: Ending) -> bool {
     }
     let mut stages: Vec<(StageKey<'_>, u32, u32)> = Vec::new();
     for step in &build.steps {
-        let (Some(number), Some(total)) = (step.parts.number, step.parts.total) else { continue };
+        let (Some(number), Some(total)) = (step.parts.number, step.parts.total) else {
+            continue;
+        };
         let key = stage_key(step);
         match stages.iter_mut().find(|(stage, ..)| *stage == key) {
             Some((_, highest, _)) => *highest = (*highest).max(number),
@@ -94,7 +96,8 @@ pub(super) fn mark_cache_hits(build: &mut Build) {
                 return None;
             }
             let needed = |later: &&Step| stage_key(later) == stage_key(step) && later.parts.number > step.parts.number && has_run(later);
-            let certain = build.outcome == Outcome::Succeeded || (step.parts.number.is_some() && build.steps.iter().any(|later| needed(&later)));
+            let certain =
+                build.outcome == Outcome::Succeeded || (step.parts.number.is_some() && build.steps.iter().any(|later| needed(&later)));
             certain.then_some(true)
         })
         .collect();

@@ -120,7 +120,11 @@ impl StepName {
         self.onbuild = read.onbuild;
         match read.keyword {
             Some("COPY" | "ADD") => {
-                self.from = read.flags.iter().find_map(|flag| flag.strip_prefix(b"--from=")).map(|from| lossy(from).trim_matches(['"', '\'']).to_owned());
+                self.from = read
+                    .flags
+                    .iter()
+                    .find_map(|flag| flag.strip_prefix(b"--from="))
+                    .map(|from| lossy(from).trim_matches(['"', '\'']).to_owned());
                 let mut words = read.words.into_iter().map(|word| String::from_utf8_lossy(&word).into_owned()).collect::<Vec<_>>();
                 // A name that was cut (`PROGRESS_NO_TRUNC=0`) may have lost its destination.
                 let cut = text.ends_with(b"...");

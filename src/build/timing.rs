@@ -37,14 +37,17 @@ pub fn seconds_between(first: Instant, last: Instant) -> f64 {
 /// Steps of one stage run one after another, stages may run side by side, and exports come after everything. So the longest stage
 /// plus the exports is a lower bound: nothing in a plain log says what waited for what.
 pub fn estimate(steps: &[Step]) -> Option<f64> {
-    let mut stages: Vec<((&Option<String>, &Option<String>, &Option<String>), f64)> = Vec::new();
+    type Stage<'a> = [&'a Option<String>; 3];
+    let mut stages: Vec<(Stage<'_>, f64)> = Vec::new();
     let (mut single, mut exports, mut any) = (0.0_f64, 0.0, false);
     for step in steps {
-        let Some(seconds) = step.seconds else { continue };
+        let Some(seconds) = step.seconds else {
+            continue;
+        };
         any = true;
         match step.parts.kind {
             Kind::Instruction => {
-                let key = (&step.parts.target, &step.parts.platform, &step.parts.stage);
+                let key = [&step.parts.target, &step.parts.platform, &step.parts.stage];
                 match stages.iter_mut().find(|(stage, _)| *stage == key) {
                     Some((_, sum)) => *sum += seconds,
                     None => stages.push((key, seconds)),

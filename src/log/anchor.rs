@@ -41,7 +41,11 @@ pub fn find(line: &[u8]) -> Option<Anchor> {
         .take(MOST_CANDIDATES)
         .find(|at| is_rawjson(&line[*at..]))
         .map(|offset| Anchor { offset, format: Format::RawJson })
-        .or_else(|| memchr::memmem::find(head, b"Step ").filter(|at| is_legacy(&line[*at..])).map(|offset| Anchor { offset, format: Format::Legacy }))
+        .or_else(|| {
+            memchr::memmem::find(head, b"Step ")
+                .filter(|at| is_legacy(&line[*at..]))
+                .map(|offset| Anchor { offset, format: Format::Legacy })
+        })
         .or_else(|| memchr::memmem::find(head, b"[+] Building ").map(|offset| Anchor { offset, format: Format::Tty }));
     match (plain, other) {
         (Some(offset), Some(other)) if offset > other.offset => Some(other),
@@ -53,7 +57,9 @@ pub fn find(line: &[u8]) -> Option<Anchor> {
 /// True for a line of plain progress that hardly anything else would write.
 pub fn is_plain(text: &[u8]) -> bool {
     let text = text.strip_suffix(b"\r").unwrap_or(text);
-    let Some((index, rest)) = grammar::indexed(text) else { return false };
+    let Some((index, rest)) = grammar::indexed(text) else {
+        return false;
+    };
     // `ansi`-wrapped lines end in a reset, which is no part of what is looked at.
     let rest = rest.strip_suffix(b"\x1b[0m").unwrap_or(rest);
     if index == 0 {
@@ -102,7 +108,9 @@ mod tests {
 
     #[test]
     fn ordinary_text_is_no_anchor() {
-        for line in ["Merge pull request #12 from x/y", "Closes #12 [skip ci]", "# Title", "see #3 ...and more", "Already have image: x", ""] {
+        for line in
+            ["Merge pull request #12 from x/y", "Closes #12 [skip ci]", "# Title", "see #3 ...and more", "Already have image: x", ""]
+        {
             assert_eq!(find(line.as_bytes()), None, "{line:?}");
         }
     }

@@ -98,7 +98,9 @@ fn digest(input: &[u8]) -> IResult<&[u8], &[u8]> {
 #[inline]
 pub fn is_log_line(text: &[u8]) -> bool {
     // Sixteen bytes hold every time that a build can have; a shorter line takes the slow way.
-    let Some(head) = text.first_chunk::<16>() else { return false };
+    let Some(head) = text.first_chunk::<16>() else {
+        return false;
+    };
     let mut at = 0;
     while at < 10 && head[at].is_ascii_digit() {
         at += 1;
@@ -228,7 +230,10 @@ mod tests {
     #[test]
     fn progress_is_read_from_its_end() {
         let read = |text: &'static str| progress(text.as_bytes());
-        assert_eq!(read("transferring context: 2.32kB 0.1s done"), Progress { id: b"transferring context:", current: Some(2320), done: true });
+        assert_eq!(
+            read("transferring context: 2.32kB 0.1s done"),
+            Progress { id: b"transferring context:", current: Some(2320), done: true }
+        );
         assert_eq!(read("transferring context:"), Progress { id: b"transferring context:", current: None, done: false });
         assert_eq!(read("transferring context: 548.05MB 5.0s").current, Some(548_050_000));
         assert_eq!(read("sha256:77 1.05MB / 6.00MB 1.1s"), Progress { id: b"sha256:77", current: Some(1_050_000), done: false });

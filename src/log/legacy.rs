@@ -167,7 +167,9 @@ fn is_removal(line: &[u8]) -> bool {
 
 fn failure(line: &[u8]) -> Option<&[u8]> {
     let returned = line.starts_with(b"The command '") && memchr::memmem::find(line, b"' returned a non-zero code: ").is_some();
-    let refused = [&b"COPY failed: "[..], b"ADD failed: ", b"failed to solve", b"Error response from daemon: ", b"ERROR: "].iter().any(|start| line.starts_with(start));
+    let refused = [&b"COPY failed: "[..], b"ADD failed: ", b"failed to solve", b"Error response from daemon: ", b"ERROR: "]
+        .iter()
+        .any(|start| line.starts_with(start));
     (returned || refused).then_some(line)
 }
 
@@ -184,7 +186,10 @@ mod tests {
 
     #[test]
     fn the_context_size_is_redrawn() {
-        assert_eq!(context_sent(b"Sending build context to Docker daemon  1.024kB\r\rSending build context to Docker daemon  3.072kB\r\r"), Some(3072));
+        assert_eq!(
+            context_sent(b"Sending build context to Docker daemon  1.024kB\r\rSending build context to Docker daemon  3.072kB\r\r"),
+            Some(3072)
+        );
         assert_eq!(context_sent(b"Sending build context to Docker daemon  3.072kB"), Some(3072));
     }
 }

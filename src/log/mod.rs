@@ -106,7 +106,9 @@ impl<E: Events> Reader<E> {
     pub fn feed(&mut self, mut piece: &[u8]) {
         self.bytes += piece.len() as u64;
         if !self.unfinished.is_empty() || self.skipping {
-            let Some(end) = memchr::memchr(b'\n', piece) else { return self.keep(piece) };
+            let Some(end) = memchr::memchr(b'\n', piece) else {
+                return self.keep(piece);
+            };
             self.keep(&piece[..end]);
             piece = &piece[end + 1..];
             let line = std::mem::take(&mut self.unfinished);
@@ -168,7 +170,9 @@ impl<E: Events> Reader<E> {
                     start += output.length;
                 }
             }
-            let Some(length) = memchr::memchr(b'\n', &piece[start..]) else { break };
+            let Some(length) = memchr::memchr(b'\n', &piece[start..]) else {
+                break;
+            };
             self.line += 1;
             self.slow_line(&piece[start..start + length], last.take().map(|(from, to)| &piece[from..to]));
             start += length + 1;
@@ -187,7 +191,9 @@ impl<E: Events> Reader<E> {
     /// `timed` asks for the time of the last of them, which only the end of the log needs: reading it costs more than all the rest.
     fn tell_counted(&mut self, last: Option<&[u8]>, line: u64, timed: bool) -> bool {
         let count = std::mem::take(&mut self.counted);
-        let (Some(fast), true) = (&self.fast, count > 0) else { return false };
+        let (Some(fast), true) = (&self.fast, count > 0) else {
+            return false;
+        };
         let text = last.unwrap_or(&self.last_counted);
         let recent = self.recent;
         if let Some(stream) = self.streams.get_mut(recent) {
@@ -270,5 +276,7 @@ impl<E: Events> Reader<E> {
 
 /// `docker : `: what PowerShell 5 puts before the first line, and only the first, of a native command's standard error.
 fn is_powershell(prefix: &[u8]) -> bool {
-    prefix.strip_suffix(b" : ").is_some_and(|name| !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')))
+    prefix
+        .strip_suffix(b" : ")
+        .is_some_and(|name| !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')))
 }

@@ -57,7 +57,9 @@ fn position(word: &[u8]) -> Option<(u32, u32)> {
 pub fn is_platform(word: &[u8]) -> bool {
     const SYSTEMS: [&[u8]; 12] =
         [b"linux", b"windows", b"darwin", b"freebsd", b"netbsd", b"openbsd", b"wasi", b"wasip1", b"js", b"solaris", b"plan9", b"aix"];
-    let Some(slash) = word.iter().position(|b| *b == b'/') else { return false };
+    let Some(slash) = word.iter().position(|b| *b == b'/') else {
+        return false;
+    };
     let mut parts = word[slash + 1..].split(|b| *b == b'/');
     SYSTEMS.contains(&&word[..slash]) && parts.clone().count() <= 3 && parts.all(|part| !part.is_empty())
 }
@@ -99,8 +101,24 @@ pub struct Instruction<'a> {
 }
 
 const KEYWORDS: [&str; 18] = [
-    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER",
-    "VOLUME", "WORKDIR",
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
 ];
 
 /// Takes the text behind a bracket that ends in `n/m` apart.

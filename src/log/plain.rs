@@ -130,7 +130,9 @@ impl Plain {
 
     /// The step whose further output lines need no more than counting, if the machine is in such a state.
     pub fn running(&self) -> Option<Running> {
-        let [lane] = self.lanes.as_slice() else { return None };
+        let [lane] = self.lanes.as_slice() else {
+            return None;
+        };
         let index = lane.current?;
         let step = lane.known.get(index)?;
         let plain = lane.open == Open::Nothing && lane.block == Block::None && step.open_line.is_none() && step.log_lines >= HEAD_LINES;
@@ -212,7 +214,16 @@ impl Plain {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one line, taken apart once by the caller")]
-    fn step_line(&mut self, index: u32, text: &[u8], line: &[u8], before: Option<&[u8]>, at: At, next_build: &mut u32, events: &mut impl Events) {
+    fn step_line(
+        &mut self,
+        index: u32,
+        text: &[u8],
+        line: &[u8],
+        before: Option<&[u8]>,
+        at: At,
+        next_build: &mut u32,
+        events: &mut impl Events,
+    ) {
         let body = grammar::body(text);
         if let Some(lane) = self.lanes.get_mut(self.recent)
             && let Open::Name { index: named, quotation, lines } = lane.open
@@ -238,7 +249,9 @@ impl Plain {
     /// True where step 1 is announced again although this build's step 1 has long ended: docker 20.10 and buildctl print no `#0`
     /// line, and there a second build shows by its numbering alone.
     fn begins_anew(&self, index: u32, body: &Body<'_>) -> bool {
-        let Some(lane) = self.lanes.get(self.recent) else { return true };
+        let Some(lane) = self.lanes.get(self.recent) else {
+            return true;
+        };
         let Body::Text(text) = body else { return false };
         let restart = index == 1 && !lane.announced && lane.current != Some(1) && lane.known.get(1).is_some_and(|step| step.ended);
         restart && (lane.has_instructions || lane.highest >= 3) && name::is_certain(text)
@@ -363,9 +376,13 @@ impl Lane {
     /// begin with `#0`, end the open line first.)
     fn note_glued(&mut self, line: &[u8]) {
         self.glued = None;
-        let Some(index) = self.current.filter(|_| !self.announced) else { return };
+        let Some(index) = self.current.filter(|_| !self.announced) else {
+            return;
+        };
         let tag = format!("#{index} ");
-        let Some(last) = memchr::memmem::rfind(line, tag.as_bytes()).filter(|at| *at > 0) else { return };
+        let Some(last) = memchr::memmem::rfind(line, tag.as_bytes()).filter(|at| *at > 0) else {
+            return;
+        };
         self.glued = match grammar::body(&line[last + tag.len()..]) {
             Body::Done(seconds) => Some(Glued::Done(seconds)),
             Body::Cached => Some(Glued::Cached),
@@ -403,7 +420,9 @@ impl Lane {
     }
 
     fn output(&mut self, index: u32, time: &[u8], text: &[u8], at: At, events: &mut impl Events) {
-        let Some(step) = self.known.get_mut(index) else { return };
+        let Some(step) = self.known.get_mut(index) else {
+            return;
+        };
         let printed_again = step.open_line.take().is_some_and(|open| open.time == time && text.starts_with(&open.text));
         if printed_again {
             return;
@@ -419,7 +438,9 @@ impl Lane {
     /// Remembers the output line before a switch. The printer says nothing of whether it is complete; it is an open one exactly if
     /// the next output of the step begins with the same time and text.
     fn remember_open_line(&mut self, index: u32, before: Option<&[u8]>) {
-        let Some(Body::Log { time, text }) = before.and_then(grammar::indexed).filter(|(n, _)| *n == index).map(|(_, text)| grammar::body(text)) else {
+        let Some(Body::Log { time, text }) =
+            before.and_then(grammar::indexed).filter(|(n, _)| *n == index).map(|(_, text)| grammar::body(text))
+        else {
             return;
         };
         if let Some(step) = self.known.get_mut(index) {
@@ -439,8 +460,16 @@ impl Lane {
     /// A line without `#N`.
     fn other_line(&mut self, line: &[u8], at: At, events: &mut impl Events) {
         match self.open {
-            Open::Name { quotation, lines, .. } if quotation.is_open() && lines < MOST_CONTINUATION_LINES => return self.continue_name(line, at, events),
-            Open::Error { index, lines } if !line.is_empty() && line != b"------" && lines < MOST_CONTINUATION_LINES && !is_own_line(line) && !is_excerpt_head(line) => {
+            Open::Name { quotation, lines, .. } if quotation.is_open() && lines < MOST_CONTINUATION_LINES => {
+                return self.continue_name(line, at, events);
+            }
+            Open::Error { index, lines }
+                if !line.is_empty()
+                    && line != b"------"
+                    && lines < MOST_CONTINUATION_LINES
+                    && !is_own_line(line)
+                    && !is_excerpt_head(line) =>
+            {
                 self.open = Open::Error { index, lines: lines + 1 };
                 if self.error_lines.len() < 100 {
                     self.error_lines.push(line.to_vec());
@@ -452,11 +481,15 @@ impl Lane {
         }
         match self.block {
             Block::ErrorOutput if line == b"------" => return self.block = Block::None,
-            Block::ErrorOutput if !is_own_line(line) => return events.event(self.build, at, Event::ErrorOutput(line)),
+            Block::ErrorOutput if !is_own_line(line) => {
+                return events.event(self.build, at, Event::ErrorOutput(line));
+            }
             Block::ExcerptBegins if is_dashes(line) => return self.block = Block::Excerpt,
             Block::Excerpt if is_dashes(line) => return self.block = Block::None,
             Block::Excerpt if !is_own_line(line) => return,
-            Block::Warnings if line.is_empty() || line.starts_with(b" - ") || line.starts_with(b"\x1b[0m") => return,
+            Block::Warnings if line.is_empty() || line.starts_with(b" - ") || line.starts_with(b"\x1b[0m") => {
+                return;
+            }
             _ => self.block = Block::None,
         }
         if line.iter().all(u8::is_ascii_whitespace) {
@@ -467,7 +500,10 @@ impl Lane {
         } else if self.current.is_none() && is_excerpt_head(line) {
             self.block = Block::ExcerptBegins;
             events.event(self.build, at, Event::ErrorAt(line));
-        } else if memchr::memmem::find(line, b"found (use docker --debug to expand):").is_some() || line.ends_with(b"warning found:") || line.ends_with(b"warnings found:") {
+        } else if memchr::memmem::find(line, b"found (use docker --debug to expand):").is_some()
+            || line.ends_with(b"warning found:")
+            || line.ends_with(b"warnings found:")
+        {
             self.block = Block::Warnings;
         } else if let Some(repeated) = self.error_lines.iter().position(|error| error == line) {
             // docker 20.10 ends with the bare text of the error, and every client repeats the further lines of a long one.
@@ -500,7 +536,9 @@ fn is_dashes(line: &[u8]) -> bool {
 
 /// `Dockerfile:3`: a path, a colon, a line number.
 fn is_excerpt_head(line: &[u8]) -> bool {
-    let Some(colon) = memchr::memrchr(b':', line) else { return false };
+    let Some(colon) = memchr::memrchr(b':', line) else {
+        return false;
+    };
     let (path, number) = (&line[..colon], &line[colon + 1..]);
     !path.is_empty() && (1..=7).contains(&number.len()) && number.iter().all(u8::is_ascii_digit) && !path.starts_with(b" ")
 }

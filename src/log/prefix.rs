@@ -172,7 +172,9 @@ impl Pattern {
     /// True where the two begin with the same kind of piece, as the lines of two jobs of one CI system do.
     pub fn resembles(&self, other: &Self) -> bool {
         match (self.parts.first(), other.parts.first()) {
-            (Some(Part::Literal(a)), Some(Part::Literal(b))) => a.first().map(|c| c.is_ascii_alphanumeric()) == b.first().map(|c| c.is_ascii_alphanumeric()),
+            (Some(Part::Literal(a)), Some(Part::Literal(b))) => {
+                a.first().map(|c| c.is_ascii_alphanumeric()) == b.first().map(|c| c.is_ascii_alphanumeric())
+            }
             (Some(a), Some(b)) => a == b,
             _ => false,
         }

@@ -216,7 +216,9 @@ impl RawJson {
             known.index = self.indexes;
             events.event(self.build, at, Event::Step { index: known.index, name: name.as_bytes() });
         }
-        let (Some(first), Some(last)) = (known.intervals.first(), known.intervals.last()) else { return };
+        let (Some(first), Some(last)) = (known.intervals.first(), known.intervals.last()) else {
+            return;
+        };
         if known.members.values().any(|member| member.running) {
             return;
         }
@@ -239,7 +241,9 @@ impl RawJson {
     }
 
     fn progress(&self, status: &Status<'_>, at: At, events: &mut impl Events) {
-        let Some(known) = self.known(&status.vertex) else { return };
+        let Some(known) = self.known(&status.vertex) else {
+            return;
+        };
         let current = u64::try_from(status.current).ok().filter(|bytes| *bytes > 0);
         let progress = Progress { id: status.id.as_bytes(), current, done: status.completed.is_some() };
         events.event(self.build, at, Event::Progress { index: known.index, progress });
@@ -247,15 +251,20 @@ impl RawJson {
 
     fn output(&mut self, log: &Log<'_>, at: At, events: &mut impl Events) {
         let key = self.key(&log.vertex).to_owned();
-        let Some(known) = self.steps.get_mut(&key).filter(|known| known.index > 0) else { return };
-        let Ok(data) = base64::engine::general_purpose::STANDARD.decode(log.data.as_bytes()) else { return };
+        let Some(known) = self.steps.get_mut(&key).filter(|known| known.index > 0) else {
+            return;
+        };
+        let Ok(data) = base64::engine::general_purpose::STANDARD.decode(log.data.as_bytes()) else {
+            return;
+        };
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', &data) {
             known.add(&data[start..end]);
             start = end + 1;
             known.log_lines += 1;
             let index = known.index;
-            let event = if known.log_lines <= HEAD_LINES { Event::Log { index, text: &known.partial } } else { Event::Logs { index, count: 1 } };
+            let event =
+                if known.log_lines <= HEAD_LINES { Event::Log { index, text: &known.partial } } else { Event::Logs { index, count: 1 } };
             events.event(self.build, at, event);
             if known.partial.starts_with(b"[output clipped, log limit ") && !std::mem::replace(&mut known.clipped_seen, true) {
                 events.event(self.build, at, Event::Clipped { index });

@@ -101,17 +101,27 @@ mod tests {
     #[test]
     fn every_wrapping_comes_off() {
         let text = "#1 [1/2] RUN ümläut\n#1 DONE 0.1s\n";
-        let le = |mark: bool| text.encode_utf16().fold(if mark { vec![0xff, 0xfe] } else { vec![] }, |mut v, u| {
-            v.extend(u.to_le_bytes());
-            v
-        });
+        let le = |mark: bool| {
+            text.encode_utf16().fold(if mark { vec![0xff, 0xfe] } else { vec![] }, |mut v, u| {
+                v.extend(u.to_le_bytes());
+                v
+            })
+        };
         let be = text.encode_utf16().fold(vec![0xfe, 0xff], |mut v: Vec<u8>, u| {
             v.extend(u.to_be_bytes());
             v
         });
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gz.write_all(&le(true)).unwrap();
-        for bytes in [text.as_bytes().to_vec(), [b"\xef\xbb\xbf", text.as_bytes()].concat(), le(true), le(false), be, gz.finish().unwrap(), zstd::encode_all(text.as_bytes(), 1).unwrap()] {
+        for bytes in [
+            text.as_bytes().to_vec(),
+            [b"\xef\xbb\xbf", text.as_bytes()].concat(),
+            le(true),
+            le(false),
+            be,
+            gz.finish().unwrap(),
+            zstd::encode_all(text.as_bytes(), 1).unwrap(),
+        ] {
             assert_eq!(String::from_utf8(read(bytes)).unwrap(), text);
         }
     }

@@ -53,11 +53,21 @@ impl Stream {
     }
 
     /// Reads one line with its prefix.
-    pub(super) fn line(&mut self, line: &[u8], before: Option<&[u8]>, number: u64, arrival: Option<Instant>, next_build: &mut u32, events: &mut impl Events) {
+    pub(super) fn line(
+        &mut self,
+        line: &[u8],
+        before: Option<&[u8]>,
+        number: u64,
+        arrival: Option<Instant>,
+        next_build: &mut u32,
+        events: &mut impl Events,
+    ) {
         let crlf = self.crlf;
         let bare = |core| trim_carriage_return(core, crlf);
         let before = before.and_then(|before| self.pattern.strip(before)).map(|stripped| bare(stripped.core));
-        let Some(stripped) = self.pattern.strip(line) else { return };
+        let Some(stripped) = self.pattern.strip(line) else {
+            return;
+        };
         let core = bare(stripped.core);
         // An empty line tells nothing, so its time is not worth reading.
         let time = if core.is_empty() { None } else { stripped.instant() };
@@ -99,7 +109,9 @@ impl Stream {
             (Other::None, _) => self.plain.is_within_step(),
             (Other::RawJson(_), Format::RawJson) | (Other::Tty(_), Format::Tty) => true,
             // The output of a command can look like anything there, until the build has said that it is over.
-            (Other::Legacy(legacy), Format::Legacy) => !(legacy.is_over() && (super::legacy::context_sent(core).is_some() || matches!(super::legacy::step(core), Some((1, ..))))),
+            (Other::Legacy(legacy), Format::Legacy) => {
+                !(legacy.is_over() && (super::legacy::context_sent(core).is_some() || matches!(super::legacy::step(core), Some((1, ..)))))
+            }
             (Other::Legacy(legacy), _) => !legacy.is_over(),
             _ => false,
         };
@@ -195,11 +207,15 @@ impl Fast {
     /// True where a line, or the bytes that begin with it, is output of the running step.
     #[inline]
     pub(super) fn is_output(&self, line: &[u8]) -> bool {
-        let Some(core) = line.get(self.prefix..) else { return false };
+        let Some(core) = line.get(self.prefix..) else {
+            return false;
+        };
         if self.prefix > 0 && !is_timestamp(line, self.prefix) {
             return false;
         }
-        let Some(Ok(word)) = core.get(..8).map(<[u8; 8]>::try_from) else { return false };
+        let Some(Ok(word)) = core.get(..8).map(<[u8; 8]>::try_from) else {
+            return false;
+        };
         u64::from_le_bytes(word) & self.mask == self.tag && grammar::is_log_line(&core[self.tag_length..])
     }
 
@@ -211,7 +227,9 @@ impl Fast {
         let skip = self.prefix + self.tag_length;
         while self.is_output(&piece[output.length..]) {
             let searched = output.length + skip;
-            let Some(end) = memchr::memchr(b'\n', &piece[searched..]) else { break };
+            let Some(end) = memchr::memchr(b'\n', &piece[searched..]) else {
+                break;
+            };
             output.lines += 1;
             output.last = output.length;
             output.length = searched + end + 1;

@@ -62,7 +62,8 @@ impl Form {
             Self::Syslog => {
                 month(text)?;
                 let day = text.get(4..6)?;
-                if text[3] != b' ' || !(day[0] == b' ' || day[0].is_ascii_digit()) || !day[1].is_ascii_digit() || text.get(6) != Some(&b' ') {
+                if text[3] != b' ' || !(day[0] == b' ' || day[0].is_ascii_digit()) || !day[1].is_ascii_digit() || text.get(6) != Some(&b' ')
+                {
                     return None;
                 }
                 Some(fraction(text, 7 + time_of_day(&text[7..])?))

@@ -80,7 +80,9 @@ impl Tty {
     }
 
     fn step(&mut self, text: &[u8], blue: bool, at: At, events: &mut impl Events) {
-        let Some((name, seconds)) = split_seconds(text) else { return };
+        let Some((name, seconds)) = split_seconds(text) else {
+            return;
+        };
         let (look, name) = if let Some(name) = name.strip_prefix(b"CACHED ") {
             (Look::Cached, name)
         } else if let Some(name) = name.strip_prefix(b"ERROR ") {
@@ -137,7 +139,9 @@ fn without_escapes(line: &[u8]) -> (Vec<u8>, bool) {
             }
             continue;
         }
-        let Some(sequence) = after.strip_prefix(b"[") else { continue };
+        let Some(sequence) = after.strip_prefix(b"[") else {
+            continue;
+        };
         let parameters = sequence.iter().take_while(|b| !(0x40..=0x7e).contains(*b)).count();
         if sequence.get(parameters) == Some(&b'm') {
             blue = sequence[..parameters] == *b"34";

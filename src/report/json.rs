@@ -15,9 +15,16 @@ pub const SCHEMA: &str = "bklog.show/1";
 pub struct ShowJson {
     written: u64,
     text: Vec<u8>,
+    /// The log of the next builds, where there are several.
+    log: Option<String>,
 }
 
 impl BuildWriter for ShowJson {
+    fn log(&mut self, name: &str, _out: &mut dyn Write) -> io::Result<()> {
+        self.log = Some(name.to_owned());
+        Ok(())
+    }
+
     fn build(&mut self, build: &Build, out: &mut dyn Write) -> io::Result<()> {
         if self.written == 0 {
             write!(out, "{{\"schema\":\"{SCHEMA}\",\"builds\":[")?;
@@ -27,7 +34,7 @@ impl BuildWriter for ShowJson {
         self.written += 1;
         self.text.clear();
         self.text.push(b'\n');
-        serde_json::to_writer(&mut self.text, &BuildView::new(build))?;
+        serde_json::to_writer(&mut self.text, &BuildView::new(build, self.log.as_deref()))?;
         out.write_all(&self.text)
     }
 
@@ -41,6 +48,8 @@ impl BuildWriter for ShowJson {
 
 #[derive(Serialize)]
 struct BuildView<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<&'a str>,
     engine: &'static str,
     format: &'static str,
     outcome: &'static str,
@@ -138,9 +147,10 @@ struct StepView<'a> {
 }
 
 impl<'a> BuildView<'a> {
-    fn new(build: &'a Build) -> Self {
+    fn new(build: &'a Build, log: Option<&'a str>) -> Self {
         let critical_path = timing::critical_path(build);
         Self {
+            log,
             engine: if build.format == Format::Legacy { "legacy" } else { "buildkit" },
             format: format_name(build.format),
             outcome: outcome_name(build.outcome),
@@ -149,7 +159,11 @@ impl<'a> BuildView<'a> {
             started_at: build.started.and_then(rfc3339),
             finished_at: build.finished.and_then(rfc3339),
             duration: build.duration.map(|d| DurationView { seconds: microseconds(d.seconds), source: source_name(d.source) }),
-            cache: CacheView { imports: transfers(&build.cache.imports), exports: transfers(&build.cache.exports), inline: build.cache.inline },
+            cache: CacheView {
+                imports: transfers(&build.cache.imports),
+                exports: transfers(&build.cache.exports),
+                inline: build.cache.inline,
+            },
             image: ImageView { digest: &build.image.digest, names: &build.image.names },
             critical_path: critical_path.map(|path| path.into_iter().map(|position| build.steps[position].index).collect()),
             steps: build.steps.iter().map(StepView::new).collect(),

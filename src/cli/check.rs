@@ -1,0 +1,199 @@
+//! `bklog check`, and `bklog` alone: a build passes through, then it is summed up.
+
+use std::{
+    cell::Cell,
+    io::{self, BufWriter, Read, Write},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use clap::{Args, ValueEnum};
+
+use super::{
+    error::CliError,
+    exit_code,
+    live::{PipeState, Progress, Tee},
+    overall::Overall,
+    reading::{self, display_name},
+};
+use crate::{
+    build::{Build, collect::Collector},
+    log::{
+        Instant, Reader,
+        source::{self, CHUNK_BYTES, SourceError},
+    },
+    report::{
+        BuildWriter, escape,
+        text::{Layout, Order, ShowText, questions},
+        units,
+    },
+};
+
+/// Pass a build through and sum it up, or sum up the builds of a log
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// The log; `-` is standard input, which is passed through untouched while it is read
+    #[arg(value_name = "LOG", default_value = "-")]
+    log: String,
+
+    /// Do not pass standard input through
+    #[arg(long, short)]
+    quiet: bool,
+
+    /// From which severity on the exit code is 1. There is nothing yet that is found; a build that failed is 4 all the same
+    #[arg(long, value_name = "SEVERITY", default_value = "error")]
+    fail_on: FailOn,
+}
+
+/// The threshold of the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FailOn {
+    Error,
+    Warning,
+    Never,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
+    if args.log == "-" { pipe(args, color) } else { file(args, color) }
+}
+
+/// Sums up a log file.
+fn file(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
+    let mut out = BufWriter::new(anstream::AutoStream::new(io::stdout().lock(), color));
+    let mut writer = ShowText::new(layout(&console::Term::stdout()));
+    let mut overall = Overall::default();
+    let end = reading::read(&args.log, |build| {
+        overall.add(&build);
+        writer.build(&build, &mut out)?;
+        questions::write(&build, &mut out)?;
+        Ok(())
+    })?;
+    out.flush()?;
+    finish(&overall, display_name(&args.log), end.lines, &end.early_errors)
+}
+
+/// Passes standard input through, reads it on the way, and sums it up on standard error.
+fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
+    let stdin = io::stdin();
+    if io::IsTerminal::is_terminal(&stdin) {
+        return Err(CliError::TerminalInput);
+    }
+    outlive_the_first_interrupt();
+    let progress = Progress::new(args.quiet);
+    let state = Rc::new(PipeState::default());
+    let overall = Rc::new(std::cell::RefCell::new(Overall::default()));
+    let mut builds = Vec::new();
+    let mut dropped = 0_usize;
+    let steps_before = Cell::new(0);
+    let mut reader = Reader::new(Collector::new(true, |build: Build| {
+        overall.borrow_mut().add(&build);
+        steps_before.set(steps_before.get() + build.steps.len());
+        // Hundreds of builds in one pipe are no build that anybody watches; the last ones are summed up.
+        if builds.len() >= SUMMED_UP {
+            builds.remove(0);
+            dropped += 1;
+        }
+        builds.push(build);
+    }));
+    let read = pass_through(&mut reader, Tee::new(stdin, args.quiet, progress.clone(), state.clone()), &progress, &steps_before);
+    progress.finish();
+    let (lines, bytes) = (reader.lines(), reader.bytes());
+    let collector = reader.finish();
+    let early_errors = collector.early_errors().to_vec();
+    drop(collector);
+    if let Some(error) = state.output_error.take() {
+        return Err(error.into());
+    }
+    let mut out = BufWriter::new(anstream::AutoStream::new(io::stderr().lock(), color));
+    let mut writer = ShowText::new(layout(&console::Term::stderr()));
+    if !builds.is_empty() {
+        writeln!(out)?;
+    }
+    if dropped > 0 {
+        writeln!(out, "{} before these are left out; `bklog show` shows them all\n", units::count(dropped, "build"))?;
+    }
+    for build in &builds {
+        writer.build(build, &mut out)?;
+        questions::write(build, &mut out)?;
+    }
+    out.flush()?;
+    drop(out);
+    read?;
+    if bytes == 0 {
+        return Err(CliError::Empty(display_name("-").to_owned()));
+    }
+    let overall = overall.borrow();
+    finish(&overall, display_name("-"), lines, &early_errors)
+}
+
+/// So many builds of one pipe are summed up.
+const SUMMED_UP: usize = 50;
+
+fn pass_through<F: FnMut(Build)>(
+    reader: &mut Reader<Collector<F>>,
+    tee: impl Read + 'static,
+    progress: &Progress,
+    steps_before: &Cell<usize>,
+) -> Result<(), CliError> {
+    let unreadable = |cause| CliError::Source(SourceError::Read { name: display_name("-").to_owned(), cause });
+    let mut source = source::decoded(tee).map_err(unreadable)?;
+    let mut piece = vec![0; CHUNK_BYTES];
+    loop {
+        match source.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(length) => {
+                let arrival = Instant { nanoseconds: jiff::Timestamp::now().as_nanosecond(), absolute: true };
+                reader.feed_live(&piece[..length], arrival);
+                if progress.is_visible() {
+                    progress.message(running(reader.events(), steps_before.get()));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(cause) => return Err(unreadable(cause)),
+        }
+    }
+}
+
+/// `12 steps done · #7 [2/3] RUN npm ci · 2 more`
+fn running<F: FnMut(Build)>(collector: &Collector<F>, steps_before: usize) -> String {
+    let mut text = format!("{} done", units::count(steps_before + collector.ended_steps(), "step"));
+    let mut steps = collector.running();
+    if let Some(name) = steps.next() {
+        text += &format!(" · {}", escape::terminal(name));
+        let more = steps.count();
+        if more > 0 {
+            text += &format!(" · and {more} more");
+        }
+    }
+    text
+}
+
+/// The terminal sends Ctrl-C to the build and to its readers alike. The build then still has to say how it ended, so the first one
+/// is left to it; the second one is meant for us.
+fn outlive_the_first_interrupt() {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let code = i32::from(exit_code::INTERRUPTED);
+    // Where signals cannot be handled, Ctrl-C ends the reader as it ends any program.
+    if signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, code, Arc::clone(&interrupted)).is_ok() {
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, interrupted.clone());
+    }
+    interrupted.store(false, Ordering::Relaxed);
+}
+
+fn finish(overall: &Overall, name: &str, lines: u64, early_errors: &[String]) -> Result<u8, CliError> {
+    if overall.builds() > 0 {
+        return Ok(overall.exit_code());
+    }
+    Err(match early_errors.first() {
+        Some(error) => CliError::FailedEarly(error.clone()),
+        None => CliError::NoBuild { name: name.to_owned(), lines },
+    })
+}
+
+fn layout(terminal: &console::Term) -> Layout {
+    Layout { width: super::terminal_width(terminal), order: Order::Log, all: false }
+}

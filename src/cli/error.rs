@@ -1,0 +1,82 @@
+//! Errors of the command line: what is wrong, where, and what to do next.
+
+use std::io;
+
+use super::exit_code;
+use crate::{
+    log::source::SourceError,
+    report::{escape, text::style},
+};
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    /// The reader of the output went away; there is nobody to tell.
+    #[error("the reader of the output went away")]
+    ReaderGone,
+    /// The output cannot be written.
+    #[error("cannot write the output: {0}")]
+    Output(io::Error),
+    /// A log cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A log is empty.
+    #[error("{0} is empty")]
+    Empty(String),
+    /// No build in a log.
+    #[error("no build found in {name} ({lines} lines)")]
+    NoBuild {
+        /// The log.
+        name: String,
+        /// Its lines.
+        lines: u64,
+    },
+    /// The build failed before its first step.
+    #[error("the build failed before its first step: {0}")]
+    FailedEarly(String),
+    /// There is nothing to read.
+    #[error("nothing to read: standard input is a terminal")]
+    TerminalInput,
+}
+
+impl CliError {
+    /// What to do about it, where that is not plain from the message.
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Empty(_) => Some("docker writes its progress to standard error: add 2>&1 before the pipe or file"),
+            Self::NoBuild { .. } => Some("build with --progress=plain and keep standard error (2>&1); `bklog help` lists what is read"),
+            Self::TerminalInput => {
+                Some("pipe a build into it, `docker build --progress=plain . 2>&1 | bklog`, or name a log: `bklog show build.log`")
+            }
+            Self::Source(SourceError::Read { .. }) => Some("the file may be cut off or damaged; what could be read is shown"),
+            Self::ReaderGone | Self::Output(_) | Self::Source(_) | Self::FailedEarly(_) => None,
+        }
+    }
+
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::ReaderGone => exit_code::SUCCESS,
+            Self::FailedEarly(_) => exit_code::BUILD_FAILED,
+            Self::TerminalInput => exit_code::USAGE,
+            Self::Output(_) | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } => exit_code::NOT_A_LOG,
+        }
+    }
+
+    /// Prints the error to standard error, in one or two lines.
+    pub(super) fn print(&self, color: anstream::ColorChoice) {
+        use io::Write as _;
+        let mut out = anstream::AutoStream::new(io::stderr().lock(), color);
+        // Nobody is left to tell when standard error is gone too.
+        let _ = writeln!(out, "{} {}", style::painted(style::BAD, "error:"), escape::terminal(&self.to_string()));
+        if let Some(hint) = self.hint() {
+            let _ = writeln!(out, "  hint: {hint}");
+        }
+    }
+}
+
+impl From<io::Error> for CliError {
+    /// An error of the output.
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::ReaderGone } else { Self::Output(error) }
+    }
+}

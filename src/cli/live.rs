@@ -1,0 +1,116 @@
+//! The live pipe: what comes in goes out at once and unchanged, and is read on the way.
+
+use std::{
+    cell::{Cell, RefCell},
+    io::{self, Read, Write},
+    rc::Rc,
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// What the two ends of the pipe tell each other.
+#[derive(Debug, Default)]
+pub(super) struct PipeState {
+    /// Why the output could not be written.
+    pub(super) output_error: RefCell<Option<io::Error>>,
+    /// True where the last byte that was passed on ended a line.
+    at_line_start: Cell<bool>,
+}
+
+/// A reader that passes on what it reads.
+pub(super) struct Tee<R> {
+    input: R,
+    output: Option<io::Stdout>,
+    progress: Progress,
+    state: Rc<PipeState>,
+}
+
+impl<R: Read> Tee<R> {
+    /// Passes `input` on to standard output, unless `quiet`.
+    pub(super) fn new(input: R, quiet: bool, progress: Progress, state: Rc<PipeState>) -> Self {
+        state.at_line_start.set(true);
+        Self { input, output: (!quiet).then(io::stdout), progress, state }
+    }
+}
+
+impl<R: Read> Read for Tee<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.input.read(buffer)?;
+        let Some(output) = &self.output else {
+            return Ok(length);
+        };
+        let piece = &buffer[..length];
+        if piece.is_empty() {
+            return Ok(length);
+        }
+        self.state.at_line_start.set(piece.ends_with(b"\n"));
+        let passed = self.progress.aside(self.state.at_line_start.get(), || {
+            let mut output = output.lock();
+            output.write_all(piece)?;
+            // Standard output holds back what does not end a line.
+            output.flush()
+        });
+        if let Err(error) = passed {
+            let kind = error.kind();
+            self.state.output_error.replace(Some(error));
+            return Err(io::Error::new(kind, "the output cannot be written"));
+        }
+        Ok(length)
+    }
+}
+
+/// A line on the terminal that says what runs now and since when. Where standard error is no terminal there is none.
+#[derive(Debug, Clone)]
+pub(super) struct Progress {
+    bar: Option<ProgressBar>,
+    shares_screen: bool,
+}
+
+impl Progress {
+    /// Makes the line, if anybody can see it.
+    pub(super) fn new(quiet: bool) -> Self {
+        use io::IsTerminal as _;
+        if !io::stderr().is_terminal() {
+            return Self { bar: None, shares_screen: false };
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
+        let style =
+            ProgressStyle::with_template("{spinner:.cyan} {elapsed} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        bar.set_style(style);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self { bar: Some(bar), shares_screen: !quiet && io::stdout().is_terminal() }
+    }
+
+    /// True where somebody can see the line.
+    pub(super) fn is_visible(&self) -> bool {
+        self.bar.is_some()
+    }
+
+    /// Says what runs now.
+    pub(super) fn message(&self, text: String) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text);
+        }
+    }
+
+    /// Takes the line away for good.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Writes to the screen that the line may share: it goes away before, and comes back once a line is complete.
+    fn aside<T>(&self, line_is_complete: bool, write: impl FnOnce() -> T) -> T {
+        let Some(bar) = self.bar.as_ref().filter(|_| self.shares_screen) else {
+            return write();
+        };
+        let result = bar.suspend(write);
+        let target = if line_is_complete { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+        if bar.is_hidden() == line_is_complete {
+            bar.set_draw_target(target);
+        }
+        result
+    }
+}

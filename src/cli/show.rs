@@ -1,0 +1,123 @@
+//! `bklog show`.
+
+use std::io::{self, BufWriter, Write};
+
+use clap::{Args, ValueEnum};
+
+use super::{
+    error::CliError,
+    exit_code,
+    overall::Overall,
+    reading::{self, display_name},
+};
+use crate::{
+    log::source::SourceError,
+    report::{
+        BuildWriter,
+        json::ShowJson,
+        markdown::ShowMarkdown,
+        text::{Layout, Order, ShowText},
+    },
+};
+
+/// Show the steps of the builds in a log: what ran, what was cached, how long it took
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// Logs to read; `-` is standard input. Plain and rawjson progress, the legacy builder, behind any CI prefix, gzip and zstd
+    #[arg(value_name = "LOG", default_value = "-")]
+    logs: Vec<String>,
+
+    /// How to write it
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: ShowFormat,
+
+    /// In which order the steps stand (text)
+    #[arg(long, value_name = "ORDER", default_value = "log")]
+    sort: SortOrder,
+
+    /// Show also BuildKit's own steps that took no time (text)
+    #[arg(long)]
+    all: bool,
+
+    /// Columns to fit the text into [default: those of the terminal, else 100]
+    #[arg(long, value_name = "COLUMNS", value_parser = clap::value_parser!(u16).range(20..))]
+    width: Option<u16>,
+}
+
+/// The formats of `show`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ShowFormat {
+    /// A table and totals for people
+    Text,
+    /// Everything, for programs (schema bklog.show/1)
+    Json,
+    /// Tables for job summaries and chats
+    Markdown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SortOrder {
+    /// As the log names them
+    Log,
+    /// The slowest first
+    Slowest,
+}
+
+/// Shows logs. One that cannot be read does not keep the others from being shown.
+pub(super) fn run(args: &ShowArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
+    let stdout = io::stdout();
+    let mut out: Box<dyn Write> = if args.format == ShowFormat::Text {
+        Box::new(BufWriter::new(anstream::AutoStream::new(stdout.lock(), color)))
+    } else {
+        Box::new(BufWriter::with_capacity(64 * 1024, stdout.lock()))
+    };
+    let mut writer: Box<dyn BuildWriter> = match args.format {
+        ShowFormat::Text => Box::new(ShowText::new(layout(args))),
+        ShowFormat::Json => Box::new(ShowJson::default()),
+        ShowFormat::Markdown => Box::new(ShowMarkdown),
+    };
+    let mut overall = Overall::default();
+    let mut worst = exit_code::SUCCESS;
+    let mut errors = Vec::new();
+    for name in &args.logs {
+        if args.logs.len() > 1 {
+            writer.log(display_name(name), &mut out)?;
+        }
+        let read = reading::read(name, |build| {
+            overall.add(&build);
+            writer.build(&build, &mut out).map_err(CliError::from)
+        });
+        match read {
+            Ok(end) if end.builds == 0 && !end.early_errors.is_empty() => {
+                worst = worst.max(exit_code::BUILD_FAILED);
+                errors.push(CliError::FailedEarly(end.early_errors[0].clone()));
+            }
+            Ok(end) if end.builds == 0 => errors.push(CliError::NoBuild { name: display_name(name).to_owned(), lines: end.lines }),
+            Ok(_) => {}
+            Err(error @ (CliError::ReaderGone | CliError::Output(_) | CliError::TerminalInput)) => {
+                return Err(error);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    let read_something = overall.builds() > 0 || worst > exit_code::SUCCESS;
+    if read_something || errors.iter().any(|error| matches!(error, CliError::Source(SourceError::Read { .. }))) {
+        writer.finish(&mut out)?;
+    }
+    out.flush()?;
+    drop(out);
+    let unreadable = errors.iter().map(CliError::exit_code).filter(|code| *code == exit_code::NOT_A_LOG).max();
+    for error in &errors {
+        error.print(color);
+    }
+    Ok(unreadable.unwrap_or_else(|| worst.max(overall.exit_code())))
+}
+
+fn layout(args: &ShowArgs) -> Layout {
+    let order = match args.sort {
+        SortOrder::Log => Order::Log,
+        SortOrder::Slowest => Order::Slowest,
+    };
+    let width = args.width.map_or_else(|| super::terminal_width(&console::Term::stdout()), usize::from);
+    Layout { width, order, all: args.all }
+}

@@ -1,0 +1,82 @@
+//! Durations and sizes for people.
+
+/// Seconds as people say them: `0.3s`, `12.3s`, `2m 41s`, `1h 02m`.
+pub fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() || seconds < 0.0 {
+        return "?".to_owned();
+    }
+    // Rounded first, so that 59.96 is a minute and not "60.0s".
+    let tenths = (seconds * 10.0).round();
+    if tenths < 600.0 {
+        return format!("{:.1}s", tenths / 10.0);
+    }
+    let whole = seconds.round() as u64;
+    if whole < 3600 {
+        return format!("{}m {:02}s", whole / 60, whole % 60);
+    }
+    let minutes = (seconds / 60.0).round() as u64;
+    format!("{}h {:02}m", minutes / 60, minutes % 60)
+}
+
+/// Bytes as BuildKit prints them: decimal units, three digits (`261 B`, `2.32 kB`, `548 MB`).
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let decimals = if value >= 99.95 {
+        0
+    } else if value >= 9.995 {
+        1
+    } else {
+        2
+    };
+    format!("{value:.decimals$} {}", UNITS[unit])
+}
+
+/// A count and its noun: `1 step`, `12 steps`.
+pub fn count(n: usize, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (seconds, text) in [
+            (0.0, "0.0s"),
+            (9.96, "10.0s"),
+            (59.94, "59.9s"),
+            (59.96, "1m 00s"),
+            (161.4, "2m 41s"),
+            (3599.6, "1h 00m"),
+            (3725.0, "1h 02m"),
+            (f64::NAN, "?"),
+        ] {
+            assert_eq!(duration(seconds), text, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (size, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.00 kB"),
+            (2320, "2.32 kB"),
+            (548_050_000, "548 MB"),
+            (999_999, "1.00 MB"),
+            (u64::MAX, "18.4 EB"),
+        ] {
+            assert_eq!(bytes(size), text, "{size}");
+        }
+    }
+}
