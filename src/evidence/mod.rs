@@ -2,6 +2,7 @@
 //!
 //! Everything here is a pure function of bytes and strings; reading files is the caller's part.
 
+pub mod dockerfile;
 pub mod glob;
 mod go_match;
 mod go_regex;
