@@ -84,7 +84,7 @@ pub struct Running<'d> {
 #[derive(Debug, Clone)]
 pub struct Environment<'d> {
     file: &'d Dockerfile,
-    options: &'d BuildOptions,
+    options: BuildOptions,
     lexer: Lexer,
     globals: Variables,
     bases: Vec<Base>,
@@ -97,7 +97,7 @@ const MAX_CHAIN: usize = 1_000;
 
 impl<'d> Environment<'d> {
     /// Resolves global ARGs and bases. A word that BuildKit could not expand (which fails the build) stays as it is.
-    pub fn new(file: &'d Dockerfile, options: &'d BuildOptions) -> Self {
+    pub fn new(file: &'d Dockerfile, options: &BuildOptions) -> Self {
         let lexer = Lexer::new(file.escape);
         let globals = globals(file, options, &lexer);
         let mut bases = Vec::new();
@@ -117,7 +117,7 @@ impl<'d> Environment<'d> {
         }
         Self {
             file,
-            options,
+            options: options.clone(),
             lexer,
             globals,
             bases,
@@ -136,8 +136,8 @@ impl<'d> Environment<'d> {
     }
 
     /// The options of the build.
-    pub fn options(&self) -> &'d BuildOptions {
-        self.options
+    pub fn options(&self) -> &BuildOptions {
+        &self.options
     }
 
     /// Global ARGs and the predefined ones of platforms, as FROM sees them.

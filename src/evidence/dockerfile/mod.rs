@@ -12,6 +12,9 @@ pub mod expand;
 mod instruction;
 mod lines;
 mod mount;
+pub mod steps;
+#[cfg(test)]
+mod steps_tests;
 #[cfg(test)]
 mod tests;
 mod words;
