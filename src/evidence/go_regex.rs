@@ -200,7 +200,20 @@ fn posix_class(input: &mut Input<'_>, out: &mut String) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_translated_compiles(
+            go in r"\^([ab\[\]^:\-x01é&~]|\\[dDwWsSpPLbBAQEx01é&~\[\]^.*\-]|\[\^/\]\*|\(\.\*/\)\?|\[:alpha:\]){0,20}\$"
+        ) {
+            if let Some(rust) = translate(&go) {
+                prop_assert!(regex::Regex::new(&rust).is_ok(), "{} from {}", rust, go);
+            }
+        }
+    }
 
     fn matches(go: &str, text: &str) -> Option<bool> {
         let rust = translate(go)?;

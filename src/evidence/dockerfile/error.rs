@@ -48,9 +48,9 @@ pub enum ErrorKind {
     /// ONBUILD within ONBUILD within … more than 20 deep: bklog's own limit (BuildKit allows none).
     #[error("instructions are nested too deep")]
     TooDeep,
-    /// More than 10,000 stages: bklog's own limit.
-    #[error("too many stages")]
-    TooManyStages,
+    /// More than 10,000 stages or 100,000 instructions, or over 16 MiB (BuildKit's gRPC message limit): bklog's own limits.
+    #[error("the Dockerfile is too large")]
+    TooLarge,
     /// An instruction is wrong in itself.
     #[error("dockerfile parse error on line {line}: {problem}")]
     Instruction {

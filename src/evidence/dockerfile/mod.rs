@@ -251,17 +251,23 @@ impl Dockerfile {
     /// # Errors
     /// What BuildKit says of the file when it refuses it, with the lines.
     pub fn parse(bytes: &[u8]) -> Result<Self, DockerfileError> {
-        let mut reader = Reader::new(bytes);
-        let mut nodes = Vec::new();
-        while let Some(node) = reader.next_node()? {
-            nodes.push(node);
-        }
-        let last = reader.lines.number;
         let fail = |kind, line, end_line| DockerfileError {
             kind,
             line,
             end_line,
         };
+        if bytes.len() > MAX_FILE {
+            return Err(fail(ErrorKind::TooLarge, 1, 1));
+        }
+        let mut reader = Reader::new(bytes);
+        let mut nodes = Vec::new();
+        while let Some(node) = reader.next_node()? {
+            if nodes.len() == MAX_INSTRUCTIONS {
+                return Err(fail(ErrorKind::TooLarge, node.line, node.end_line));
+            }
+            nodes.push(node);
+        }
+        let last = reader.lines.number;
         if nodes.is_empty() {
             return Err(fail(ErrorKind::Empty, last, last));
         }
@@ -282,7 +288,7 @@ impl Dockerfile {
             let wrong = |problem| fail(ErrorKind::Instruction { line, problem }, line, end_line);
             match instruction::read(node).map_err(wrong)? {
                 instruction::Read::Stage(_) if file.stages.len() == MAX_STAGES => {
-                    return Err(fail(ErrorKind::TooManyStages, line, end_line));
+                    return Err(fail(ErrorKind::TooLarge, line, end_line));
                 }
                 instruction::Read::Stage(stage) => file.stages.push(stage),
                 instruction::Read::Command(command) => match file.stages.last_mut() {
@@ -305,6 +311,10 @@ impl Dockerfile {
     }
 }
 
+/// Largest file that is read.
+const MAX_FILE: usize = 16 * 1024 * 1024;
+/// Most instructions that are read: each takes some hundred bytes.
+const MAX_INSTRUCTIONS: usize = 100_000;
 /// Most stages that are read.
 const MAX_STAGES: usize = 10_000;
 /// Deepest nesting of ONBUILD that is read; BuildKit refuses two.

@@ -193,6 +193,18 @@ fn refusals_have_buildkits_words() {
 }
 
 #[test]
+fn files_beyond_all_measure_are_refused() {
+    for text in [
+        vec![b'#'; 17 * 1024 * 1024],
+        b"FROM a\n".repeat(10_001),
+        [b"FROM a\n".to_vec(), b"RUN\n".repeat(100_000)].concat(),
+    ] {
+        let error = Dockerfile::parse(&text).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::TooLarge);
+    }
+}
+
+#[test]
 fn invalid_utf8_is_read() {
     let file = Dockerfile::parse(b"FROM a\nRUN echo \xFF\xFE\nCOPY \xC3\x28 b\n").unwrap();
     assert_eq!(file.stages[0].commands.len(), 2);
