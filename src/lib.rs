@@ -5,5 +5,7 @@
 
 pub mod build;
 pub mod cli;
+pub mod evidence;
 pub mod log;
 pub mod report;
+pub mod rules;

@@ -1,0 +1,5 @@
+//! Rules: one file each, with its documentation.
+
+pub mod finding;
+
+pub use finding::{Confidence, Finding, InLog, Location, Severity};
