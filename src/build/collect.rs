@@ -32,8 +32,6 @@ pub struct Collector<F> {
     /// Builds that are complete but must wait for an earlier one.
     waiting: BTreeMap<BuildId, Build>,
     next: u32,
-    /// True where times are those of arrival.
-    live: bool,
     outside: Foreign,
     /// Errors in front of any build.
     early_errors: Vec<String>,
@@ -46,6 +44,8 @@ struct Open {
     ending: Ending,
     first: Option<Instant>,
     last: Option<Instant>,
+    /// True once a time came from a CI prefix; times of arrival count no more then.
+    stamped: bool,
     /// First start and last end, where the log has exact times.
     active: Option<(Instant, Instant)>,
     shown_total: Option<f64>,
@@ -53,9 +53,9 @@ struct Open {
 }
 
 impl<F: FnMut(Build)> Collector<F> {
-    /// Makes a collector that hands builds to `take`. `live` says that times are those of arrival.
-    pub fn new(live: bool, take: F) -> Self {
-        Self { take, open: BTreeMap::new(), waiting: BTreeMap::new(), next: 0, live, outside: Foreign::default(), early_errors: Vec::new() }
+    /// Makes a collector that hands builds to `take`.
+    pub fn new(take: F) -> Self {
+        Self { take, open: BTreeMap::new(), waiting: BTreeMap::new(), next: 0, outside: Foreign::default(), early_errors: Vec::new() }
     }
 
     /// The lines that stand in no build.
@@ -81,7 +81,7 @@ impl<F: FnMut(Build)> Collector<F> {
 
     fn over(&mut self, id: BuildId) {
         if let Some(open) = self.open.remove(&id) {
-            let build = open.complete(self.live);
+            let build = open.complete();
             self.waiting.insert(id, build);
         }
         while let Some(build) = self.waiting.remove(&BuildId(self.next)) {
@@ -153,6 +153,7 @@ impl Open {
             ending: Ending::default(),
             first: at.time,
             last: at.time,
+            stamped: at.time.is_some() && !at.arrived,
             active: None,
             shown_total: None,
             total_steps: None,
@@ -168,6 +169,10 @@ impl Open {
         self.build.lines.1 = self.build.lines.1.max(at.line);
         // The times of rawjson are exact; those at which its lines were written are not.
         let at = if self.build.format == Format::RawJson { At { time: None, ..at } } else { at };
+        let at = if self.stamped && at.arrived { At { time: None, ..at } } else { at };
+        if !self.stamped && !at.arrived && at.time.is_some() {
+            (self.stamped, self.first) = (true, at.time);
+        }
         if at.time.is_some() {
             self.first = self.first.or(at.time);
             self.last = at.time;
@@ -305,12 +310,19 @@ impl Open {
         self.build.cache.inline |= inline || (inline_step && without_place);
     }
 
-    fn complete(self, live: bool) -> Build {
-        let Self { mut build, ending, first, last, active, shown_total, .. } = self;
+    fn complete(self) -> Build {
+        let Self { mut build, ending, first, last, stamped, active, shown_total, .. } = self;
         (build.started, build.finished) = match active {
             Some((from, to)) => (Some(from), Some(to)),
             None => (first, last),
         };
+        let live = !stamped && active.is_none() && build.started.is_some();
+        if live && is_replay(&build) {
+            (build.started, build.finished) = (None, None);
+            for step in &mut build.steps {
+                step.span = None;
+            }
+        }
         build.duration = duration(&build, live, active, shown_total);
         build.cache.imports.splice(0..0, cache_imports(&build.steps));
         build.cache.exports = cache_exports(&build.steps);
@@ -369,6 +381,12 @@ fn step_event(step: &mut Step, at: At, event: Event<'_>) {
         }
         _ => {}
     }
+}
+
+/// True where a log that came through a pipe was an old one: it came faster than its steps can have run.
+fn is_replay(build: &Build) -> bool {
+    let (Some(first), Some(last)) = (build.started, build.finished) else { return false };
+    timing::estimate(&build.steps).is_some_and(|least| timing::seconds_between(first, last) < least * 0.9 - 0.3)
 }
 
 fn duration(build: &Build, live: bool, active: Option<(Instant, Instant)>, shown_total: Option<f64>) -> Option<Duration> {

@@ -89,7 +89,7 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
     let mut builds = Vec::new();
     let mut dropped = 0_usize;
     let steps_before = Cell::new(0);
-    let mut reader = Reader::new(Collector::new(true, |build: Build| {
+    let mut reader = Reader::new(Collector::new(|build: Build| {
         overall.borrow_mut().add(&build);
         steps_before.set(steps_before.get() + build.steps.len());
         // Hundreds of builds in one pipe are no build that anybody watches; the last ones are summed up.

@@ -45,7 +45,7 @@ pub(super) fn read(name: &str, mut take: impl FnMut(Build) -> Result<(), CliErro
     let mut source = open(name)?;
     let mut failed = None;
     let mut builds = 0;
-    let mut reader = Reader::new(Collector::new(false, |build| {
+    let mut reader = Reader::new(Collector::new(|build| {
         builds += 1;
         if failed.is_none() {
             failed = take(build).err();

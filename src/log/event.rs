@@ -11,8 +11,10 @@ pub struct BuildId(pub u32);
 pub struct At {
     /// Line number, from 1.
     pub line: u64,
-    /// Time of the line: from the CI prefix, or of its arrival where the log is read live.
+    /// Time of the line: from the CI prefix, or else of its arrival where the log is read live.
     pub time: Option<Instant>,
+    /// True where the time is that of arrival.
+    pub arrived: bool,
 }
 
 /// How a step ended.

@@ -129,11 +129,16 @@ impl<E: Events> Reader<E> {
             self.one_line(&line);
         }
         self.tell_counted(None, self.line, true);
-        let at = At { line: self.line, time: self.arrival };
+        let at = self.at(None);
         for stream in self.streams.drain(..) {
             stream.finish(at, &mut self.events);
         }
         self.events
+    }
+
+    /// The place of the current line, with the time of its prefix or of its arrival.
+    fn at(&self, stamp: Option<Instant>) -> At {
+        At { line: self.line, time: stamp.or(self.arrival), arrived: stamp.is_none() }
     }
 
     /// Keeps the beginning of a line that goes on in the next piece.
@@ -197,8 +202,9 @@ impl<E: Events> Reader<E> {
         let text = last.unwrap_or(&self.last_counted);
         let recent = self.recent;
         if let Some(stream) = self.streams.get_mut(recent) {
-            let time = if timed { stream.pattern.strip(text).and_then(|stripped| stripped.instant()).or(self.arrival) } else { None };
-            stream.count_output(fast.running, count, At { line, time }, &mut self.events);
+            let stamp = if timed { stream.pattern.strip(text).and_then(|stripped| stripped.instant()) } else { None };
+            let at = At { line, time: stamp.or(self.arrival), arrived: stamp.is_none() };
+            stream.count_output(fast.running, count, at, &mut self.events);
         }
         true
     }
@@ -223,7 +229,8 @@ impl<E: Events> Reader<E> {
             return;
         }
         let build = self.streams.get(self.recent).and_then(Stream::build);
-        self.events.foreign(build, At { line: self.line, time: self.arrival }, line);
+        let at = self.at(None);
+        self.events.foreign(build, at, line);
     }
 
     /// Finds the stream to which a line belongs, or learns a new one from it.

@@ -70,8 +70,8 @@ impl Stream {
         };
         let core = bare(stripped.core);
         // An empty line tells nothing, so its time is not worth reading.
-        let time = if core.is_empty() { None } else { stripped.instant() };
-        let at = At { line: number, time: time.or(arrival) };
+        let stamp = if core.is_empty() { None } else { stripped.instant() };
+        let at = At { line: number, time: stamp.or(arrival), arrived: stamp.is_none() };
         let colon = if core.first() == Some(&b'#') { None } else { memchr::memmem::find(core, b" : #") };
         let core = match colon {
             Some(colon) if is_powershell(&core[..colon + 3]) && anchor::is_plain(&core[colon + 3..]) => &core[colon + 3..],
