@@ -7,7 +7,7 @@ use super::{
     outcome::{self, Ending},
     timing,
 };
-use crate::log::{At, BuildId, End, Event, Events, by_index::ByIndex};
+use crate::log::{At, BuildId, End, Event, Events, by_index::ByIndex, text as text_of};
 
 /// How many foreign lines are kept.
 pub const KEPT_FOREIGN_LINES: usize = 20;
@@ -226,7 +226,7 @@ impl Open {
     }
 
     fn announce(&mut self, index: u32, name: &[u8], at: At) {
-        let name = String::from_utf8_lossy(&name[..name.len().min(LONGEST_NAME)]).into_owned();
+        let name = text_of(&name[..name.len().min(LONGEST_NAME)]);
         if let Some(step) = self.step(index) {
             step.lines.1 = at.line;
             let same = step.name == name || step.name.strip_prefix(&name).is_some_and(|rest| rest.starts_with('\n'));
@@ -429,5 +429,5 @@ fn push(texts: &mut Vec<String>, text: String) {
 }
 
 fn kept(text: &[u8]) -> String {
-    String::from_utf8_lossy(&text[..text.len().min(KEPT_TEXT_BYTES)]).into_owned()
+    text_of(&text[..text.len().min(KEPT_TEXT_BYTES)])
 }

@@ -1,6 +1,6 @@
 //! The parts of a step's name, typed.
 
-use crate::log::name;
+use crate::log::{name, text as text_of};
 
 /// What a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -80,7 +80,7 @@ impl StepName {
 
     /// `[target platform stage n/m]`, each of the three optional. One word alone is the stage, unless it is a platform.
     fn read_stage(&mut self, words: &[&[u8]]) {
-        let word = |at: usize| words.get(at).map(|word| lossy(word));
+        let word = |at: usize| words.get(at).map(|word| text_of(word));
         // The order is fixed, so a word in front of a platform is the target even where the stage has no name.
         match words.iter().position(|word| name::is_platform(word)) {
             Some(platform) => {
@@ -89,7 +89,7 @@ impl StepName {
                 self.stage = word(platform + 1);
             }
             None => {
-                self.stage = words.last().map(|word| lossy(word));
+                self.stage = words.last().map(|word| text_of(word));
                 self.target = word(0).filter(|_| words.len() > 1);
             }
         }
@@ -99,7 +99,7 @@ impl StepName {
         let mark = words.iter().position(|word| matches!(*word, b"internal" | b"auth" | b"context"));
         for word in &words[..mark.unwrap_or(words.len())] {
             let field = if name::is_platform(word) { &mut self.platform } else { &mut self.target };
-            *field = field.take().or_else(|| Some(lossy(word)));
+            *field = field.take().or_else(|| Some(text_of(word)));
         }
         self.kind = match mark.map(|mark| words[mark]) {
             Some(b"internal") if text == b"load build context" => Kind::Context,
@@ -124,21 +124,17 @@ impl StepName {
                     .flags
                     .iter()
                     .find_map(|flag| flag.strip_prefix(b"--from="))
-                    .map(|from| lossy(from).trim_matches(['"', '\'']).to_owned());
-                let mut words = read.words.into_iter().map(|word| String::from_utf8_lossy(&word).into_owned()).collect::<Vec<_>>();
+                    .map(|from| text_of(from).trim_matches(['"', '\'']).to_owned());
+                let mut words = read.words.into_iter().map(|word| text_of(&word)).collect::<Vec<_>>();
                 // A name that was cut (`PROGRESS_NO_TRUNC=0`) may have lost its destination.
                 let cut = text.ends_with(b"...");
                 self.destination = if words.len() > 1 && !cut { words.pop() } else { None };
                 self.sources = words;
             }
-            Some("FROM") => self.base = read.words.first().map(|word| lossy(word)),
+            Some("FROM") => self.base = read.words.first().map(|word| text_of(word)),
             _ => {}
         }
     }
-}
-
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 #[cfg(test)]

@@ -23,6 +23,9 @@ impl Overall {
     /// is in it too.
     pub(super) fn add(&mut self, build: &Build) {
         self.builds += 1;
+        if build.outcome == Outcome::Succeeded && self.failed.is_empty() {
+            return;
+        }
         let names: HashSet<String> = build.steps.iter().filter(|step| step.is_command()).map(|step| step.name.clone()).collect();
         if build.outcome == Outcome::Succeeded {
             self.failed.retain(|failed| failed.is_empty() || !failed.is_subset(&names));

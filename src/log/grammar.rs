@@ -97,23 +97,27 @@ fn digest(input: &[u8]) -> IResult<&[u8], &[u8]> {
 /// have written into the output (`[output clipped, …`) are left to [`body`].
 #[inline]
 pub fn is_log_line(text: &[u8]) -> bool {
-    // Sixteen bytes hold every time that a build can have; a shorter line takes the slow way.
-    let Some(head) = text.first_chunk::<16>() else {
-        return false;
-    };
-    let mut at = 0;
-    while at < 10 && head[at].is_ascii_digit() {
-        at += 1;
-    }
-    let dot = at;
-    if dot == 0 || head[dot] != b'.' {
+    let Some(head) = text.first_chunk::<8>() else { return false };
+    let whole = leading_digits(u64::from_le_bytes(*head));
+    if whole == 0 || whole > 6 || head[whole] != b'.' {
         return false;
     }
-    at += 1;
-    while at < 14 && head[at].is_ascii_digit() {
-        at += 1;
+    let Some(tail) = text.get(whole + 1..).and_then(<[u8]>::first_chunk::<8>) else { return false };
+    let decimals = leading_digits(u64::from_le_bytes(*tail));
+    if decimals == 0 || decimals > 6 || tail[decimals] != b' ' {
+        return false;
     }
-    at > dot + 1 && head[at] == b' ' && !(head[at + 1] == b'[' && text[at + 1..].starts_with(b"[output clipped"))
+    tail[decimals + 1] != b'[' || !text[whole + decimals + 2..].starts_with(b"[output clipped")
+}
+
+/// How many of the eight bytes of a little-endian word are ASCII digits before the first that is none.
+#[inline]
+fn leading_digits(word: u64) -> usize {
+    const EVERY: u64 = 0x0101_0101_0101_0101;
+    // A digit is 0x30 to 0x39: it has the high half 3, and still has it after 6 is added.
+    let high_half = |word: u64| word & (EVERY * 0xf0);
+    let not_digit = (high_half(word) ^ (EVERY * 0x30)) | (high_half((word & (EVERY * 0x7f)) + EVERY * 6) ^ (EVERY * 0x30));
+    (not_digit.trailing_zeros() / 8) as usize
 }
 
 /// A progress line (`printer.go` writes `ID SIZE[ / SIZE][ SECONDS][ done]`), taken apart.
@@ -217,7 +221,8 @@ mod tests {
                 let expected = text.strip_prefix(' ').unwrap_or(text).as_bytes();
                 assert_eq!(body(line.as_bytes()), Body::Log { time: time.as_bytes(), text: expected }, "{line:?}");
                 let counted = is_log_line(line.as_bytes());
-                assert_eq!(counted, line.len() >= 16, "{line:?}");
+                assert!(!counted || !text.is_empty(), "{line:?}");
+                assert!(counted || line.len() < 16, "{line:?}");
             }
         }
         for line in ["12 sha256:x", "1.2.3 x", "1..34 x", ".1234 x", "1.23x y", "0.123x", "extracting x 0.1s"] {
@@ -225,6 +230,18 @@ mod tests {
             assert!(!matches!(body(line.as_bytes()), Body::Log { .. }), "{line:?}");
         }
         assert!(!is_log_line(b"0.123 [output clipped, log limit 2MiB reached]"));
+    }
+
+    #[test]
+    fn leading_digits_are_counted_for_every_byte() {
+        for byte in 0..=255_u8 {
+            for place in 0..8 {
+                let mut bytes = *b"01234567";
+                bytes[place] = byte;
+                let expected = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
+                assert_eq!(leading_digits(u64::from_le_bytes(bytes)), expected, "{bytes:?}");
+            }
+        }
     }
 
     #[test]

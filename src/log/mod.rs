@@ -287,3 +287,12 @@ fn is_powershell(prefix: &[u8]) -> bool {
         .strip_suffix(b" : ")
         .is_some_and(|name| !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')))
 }
+
+/// The text of some bytes of a log; what is no UTF-8 becomes U+FFFD.
+pub fn text(bytes: &[u8]) -> String {
+    // Nearly all of it is UTF-8, and finding that out is cheaper than looking for what is not.
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}

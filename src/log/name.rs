@@ -145,6 +145,9 @@ pub fn instruction(text: &[u8]) -> Instruction<'_> {
 
 fn keyword(text: &[u8]) -> (Option<&'static str>, &[u8]) {
     let (word, tail) = split_word(text);
+    if !word.first().is_some_and(u8::is_ascii_uppercase) {
+        return (None, text);
+    }
     match KEYWORDS.iter().find(|keyword| keyword.as_bytes() == word) {
         Some(keyword) => (Some(keyword), tail),
         None => (None, text),
