@@ -176,10 +176,7 @@ fn trim_carriage_return(core: &[u8], crlf: bool) -> &[u8] {
 pub(super) struct Fast {
     /// The step whose output it counts.
     pub(super) running: Running,
-    /// `#N ` as the low bytes of a word, and the mask of these bytes.
-    tag: u64,
-    mask: u64,
-    tag_length: usize,
+    line: grammar::OutputLine,
     /// The length of a time in RFC 3339 and a blank in front of every line, or 0.
     prefix: usize,
 }
@@ -197,26 +194,14 @@ pub(super) struct Output {
 
 impl Fast {
     fn new(prefix: usize, running: Running) -> Option<Self> {
-        let text = format!("#{} ", running.index);
-        let mut word = [0; 8];
-        word.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
-        let mask = u64::MAX >> (64 - 8 * text.len());
-        Some(Self { running, tag: u64::from_le_bytes(word), mask, tag_length: text.len(), prefix })
+        Some(Self { running, line: grammar::OutputLine::of_step(running.index)?, prefix })
     }
 
-    /// True where a line, or the bytes that begin with it, is output of the running step.
+    /// True where bytes begin with a line of output of the running step.
     #[inline]
-    pub(super) fn is_output(&self, line: &[u8]) -> bool {
-        let Some(core) = line.get(self.prefix..) else {
-            return false;
-        };
-        if self.prefix > 0 && !is_timestamp(line, self.prefix) {
-            return false;
-        }
-        let Some(Ok(word)) = core.get(..8).map(<[u8; 8]>::try_from) else {
-            return false;
-        };
-        u64::from_le_bytes(word) & self.mask == self.tag && grammar::is_log_line(&core[self.tag_length..])
+    pub(super) fn is_output(&self, text: &[u8]) -> bool {
+        let Some(core) = text.get(self.prefix..) else { return false };
+        (self.prefix == 0 || is_timestamp(text, self.prefix)) && self.line.begins(core)
     }
 
     /// Counts the whole lines at the start of `piece` that are output of the running step.
@@ -224,7 +209,7 @@ impl Fast {
     pub(super) fn output(&self, piece: &[u8]) -> Output {
         let mut output = Output::default();
         // Nothing of a time and what is in front of it can be a newline, so the search for one may begin behind them.
-        let skip = self.prefix + self.tag_length;
+        let skip = self.prefix + self.line.tag_bytes();
         while self.is_output(&piece[output.length..]) {
             let searched = output.length + skip;
             let Some(end) = memchr::memchr(b'\n', &piece[searched..]) else {
