@@ -153,6 +153,16 @@ impl Plain {
         if let (Some(before), Some(lane)) = (before, self.lanes.get_mut(self.recent)) {
             lane.note_glued(before);
         }
+        if line.is_empty()
+            && let Some(lane) = self.lanes.get_mut(self.recent)
+            && !matches!(lane.open, Open::Name { quotation, .. } if quotation.is_open())
+            && matches!(lane.block, Block::None | Block::Warnings)
+        {
+            if matches!(lane.open, Open::Error { .. }) {
+                lane.open = Open::Nothing;
+            }
+            return;
+        }
         let indexed = if line.first() == Some(&b'#') { grammar::indexed(line) } else { None };
         match indexed {
             Some((0, text)) => match grammar::building_with(text) {
