@@ -204,6 +204,7 @@ impl Open {
             Event::StepTotal(total) => self.total_steps = Some(total),
             Event::NameContinues { index, .. }
             | Event::Log { index, .. }
+            | Event::LogAgain { index, .. }
             | Event::Logs { index, .. }
             | Event::Clipped { index }
             | Event::Progress { index, .. }
@@ -342,6 +343,11 @@ fn step_event(step: &mut Step, at: At, event: Event<'_>) {
         Event::Log { text, .. } => {
             step.log_lines += 1;
             step.log_head.push(kept(text));
+        }
+        Event::LogAgain { text, .. } => {
+            if let Some(last) = step.log_head.last_mut() {
+                *last = kept(text);
+            }
         }
         Event::Logs { count, .. } => step.log_lines += count,
         Event::Clipped { .. } => step.clipped = true,

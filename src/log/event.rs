@@ -68,6 +68,13 @@ pub enum Event<'a> {
         /// The text, without time.
         text: &'a [u8],
     },
+    /// The last line told by [`Event::Log`] was still open and goes on; this is the whole of it so far.
+    LogAgain {
+        /// Its index.
+        index: u32,
+        /// The text, without time.
+        text: &'a [u8],
+    },
     /// Lines of a step's own output that are only counted.
     Logs {
         /// Its index.

@@ -250,7 +250,7 @@ pub fn size(text: &[u8]) -> Option<u64> {
 pub fn building_with(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let name = delimited(tag("building with \""), nom::bytes::complete::take_until("\" instance using "), tag("\" instance using "));
     let driver = terminated(take_while1(|b: u8| b != b' '), tag(" driver"));
-    let parsed: IResult<&[u8], (&[u8], &[u8])> = (name, driver).parse(text);
+    let parsed: IResult<&[u8], (&[u8], &[u8])> = all_consuming((name, driver)).parse(text);
     parsed.ok().map(|(_, found)| found)
 }
 

@@ -128,10 +128,14 @@ impl<E: Events> Reader<E> {
             let line = std::mem::take(&mut self.unfinished);
             self.one_line(&line);
         }
-        self.tell_counted(None, self.line, true);
+        if self.tell_counted(None, self.line, true)
+            && let Some(stream) = self.streams.get_mut(self.recent)
+        {
+            stream.note_counted(&self.last_counted);
+        }
         let at = self.at(None);
         for stream in self.streams.drain(..) {
-            stream.finish(at, &mut self.events);
+            stream.finish(at, &mut self.next_build, &mut self.events);
         }
         self.events
     }
@@ -193,7 +197,7 @@ impl<E: Events> Reader<E> {
 
     /// Tells the output lines that were only counted. Returns true where there were any.
     ///
-    /// `timed` asks for the time of the last of them, which only the end of the log needs: reading it costs more than all the rest.
+    /// `timed` asks for the time of the last of them, which only the end of a build needs: reading it costs more than all the rest.
     fn tell_counted(&mut self, last: Option<&[u8]>, line: u64, timed: bool) -> bool {
         let count = std::mem::take(&mut self.counted);
         let (Some(fast), true) = (&self.fast, count > 0) else {
@@ -210,7 +214,7 @@ impl<E: Events> Reader<E> {
     }
 
     fn slow_line(&mut self, line: &[u8], last: Option<&[u8]>) {
-        let counted = self.tell_counted(last, self.line - 1, false);
+        let counted = self.tell_counted(last, self.line - 1, may_begin_build(line));
         let held = std::mem::take(&mut self.last_counted);
         let before = if counted { Some(last.unwrap_or(&held)) } else { None };
         self.read_line(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line), before);
@@ -263,7 +267,10 @@ impl<E: Events> Reader<E> {
         // A terminal is redrawn by sequences in front of the line, which are no prefix.
         let prefix = if anchor.format == Format::Tty { &prefix[..memchr::memchr(0x1b, prefix).unwrap_or(prefix.len())] } else { prefix };
         let pattern = if is_powershell(prefix) { Pattern::learn(b"") } else { Pattern::learn(prefix) };
-        if let Some(counter) = self.streams.iter_mut().position(|s| s.is_at_start() && s.pattern.differs_only_in_digits(&pattern)) {
+        // No build is announced twice: there `job-1` and `job-2` are two jobs and no counter.
+        let announces = anchor.format == Format::Plain && line[anchor.offset..].starts_with(b"#0 ");
+        let counts = |s: &Stream| s.is_at_start() && !(announces && s.is_announced()) && s.pattern.differs_only_in_digits(&pattern);
+        if let Some(counter) = self.streams.iter().position(counts) {
             self.streams[counter].pattern.generalise();
             return Some(counter);
         }
@@ -280,6 +287,12 @@ impl<E: Events> Reader<E> {
         self.streams.push(Stream::new(pattern, line.ends_with(b"\r")));
         Some(self.streams.len() - 1)
     }
+}
+
+/// True where a line may begin a build, and so end the one before it: `#0`, or the first steps of a build without `#0`.
+fn may_begin_build(line: &[u8]) -> bool {
+    let head = &line[..line.len().min(anchor::LONGEST_PREFIX)];
+    memchr::memchr_iter(b'#', head).take(anchor::MOST_CANDIDATES).any(|at| matches!(line.get(at + 1..at + 3), Some(b"0 " | b"1 " | b"2 ")))
 }
 
 /// `docker : `: what PowerShell 5 puts before the first line, and only the first, of a native command's standard error.

@@ -202,8 +202,9 @@ pub struct Quotation {
 }
 
 impl Quotation {
-    /// Reads on.
-    pub fn read(&mut self, text: &[u8]) {
+    /// Reads on. Returns true where the text closes a quotation.
+    pub fn read(&mut self, text: &[u8]) -> bool {
+        let mut closes = false;
         for &byte in text {
             if std::mem::take(&mut self.escaped) {
                 continue;
@@ -211,11 +212,12 @@ impl Quotation {
             match (self.quote, byte) {
                 (None | Some(b'"'), b'\\') => self.escaped = true,
                 (None, b'"' | b'\'') => self.quote = Some(byte),
-                (Some(quote), b) if quote == b => self.quote = None,
+                (Some(quote), b) if quote == b => (self.quote, closes) = (None, true),
                 _ => {}
             }
         }
         self.escaped = false;
+        closes
     }
 
     /// True where the text so far leaves a quotation open.

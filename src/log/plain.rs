@@ -23,6 +23,16 @@ const MOST_LANES: usize = 32;
 /// A name or an error text that is longer is cut: no real one comes near, and memory must stay bounded.
 const MOST_CONTINUATION_LINES: u32 = 1000;
 
+/// The bytes of lines that wait for the end of a quotation.
+const MOST_PENDING_BYTES: usize = 1024 * 1024;
+
+/// `PROGRESS_NO_TRUNC=0` cuts names after 72 bytes and puts three dots there.
+const CUT_NAME_BYTES: usize = 75;
+
+/// How many names of several lines are kept, to know them again when a failure repeats them, and how much of each.
+const KEPT_NAMES: usize = 100;
+const KEPT_NAME_BYTES: usize = 4096;
+
 /// How much of an output line that may still be open is kept, to know it again when it is printed in full.
 const OPEN_LINE_BYTES: usize = 4096;
 
@@ -44,23 +54,49 @@ enum Block {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Open {
     Nothing,
-    Name { index: u32, quotation: name::Quotation, lines: u32 },
-    Error { index: u32, lines: u32 },
+    /// `again` where the step was announced before, so that its name is known; `length` counts the bytes of the name so far.
+    Name {
+        index: u32,
+        quotation: name::Quotation,
+        lines: u32,
+        again: bool,
+        length: usize,
+    },
+    Error {
+        index: u32,
+        lines: u32,
+    },
+    /// A name that is repeated in [`Block::ErrorOutput`] and has so many lines to come.
+    RepeatedName {
+        lines: u32,
+    },
 }
 
 /// What must be remembered of a step to read later lines.
 #[derive(Debug, Default)]
 struct Known {
     ended: bool,
+    /// Hash of the first line of the name under which it was announced last.
+    name: u64,
     log_lines: u64,
     /// The output line before the printer left the step: an open line is printed again in full when it comes back.
     open_line: Option<OpenLine>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct OpenLine {
     time: Vec<u8>,
     text: Vec<u8>,
+}
+
+impl OpenLine {
+    /// Keeps a line; the memory of the line before is used again, because this happens at every line that takes the slow way.
+    fn set(&mut self, time: &[u8], text: &[u8]) {
+        self.time.clear();
+        self.time.extend_from_slice(&time[..time.len().min(OPEN_LINE_BYTES)]);
+        self.text.clear();
+        self.text.extend_from_slice(&text[..text.len().min(OPEN_LINE_BYTES)]);
+    }
 }
 
 /// One build of the log.
@@ -72,21 +108,34 @@ struct Lane {
     /// The step within which the printer is.
     current: Option<u32>,
     known: ByIndex<Known>,
+    /// How many of them have not ended.
+    open_steps: usize,
     highest: u32,
     has_instructions: bool,
     open: Open,
+    /// Lines after a name with an open quotation: they belong to the name if one of them closes it.
+    pending: Vec<(At, Vec<u8>)>,
+    pending_bytes: usize,
     block: Block,
     /// Counts lines given to any lane: the lane with the lowest was fed least recently.
     fed: u64,
-    /// Set where the last output line of the current step ends like a terminal line of it; see [`Lane::note_glued`].
+    /// Set where the last output line of the current step ends like another line of it; see [`Lane::note_output`].
     glued: Option<Glued>,
+    /// The last output line that was not counted by [`Plain::count_output`], up to [`OPEN_LINE_BYTES`] of its text.
+    last_output: OpenLine,
+    /// The step of that line, while nothing else was printed after it.
+    last_output_of: Option<u32>,
+    /// The first lines of names that may have several, and how many followed.
+    long_names: Vec<(Vec<u8>, u32)>,
     /// The lines of the last error of a step, because the client repeats them at the end.
     error_lines: Vec<Vec<u8>>,
 }
 
-/// A terminal line that may stand at the end of an output line.
+/// A line of the printer that may stand at the end of an output line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Glued {
+    /// `#N ...`, behind so many bytes of output.
+    Switch(usize),
     Done(Option<f64>),
     Cached,
     Canceled,
@@ -120,7 +169,12 @@ impl Plain {
 
     /// True where a step is within its output, so that lines of other formats cannot begin here.
     pub fn is_within_step(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.current.is_some() || lane.known.values().any(|step| !step.ended))
+        self.lanes.iter().any(|lane| lane.current.is_some() || lane.continues_name(None) || lane.open_steps > 0)
+    }
+
+    /// True where `#0` was read.
+    pub fn is_announced(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.announced)
     }
 
     /// True before the first step: `#0` at most was read.
@@ -148,10 +202,20 @@ impl Plain {
         events.event(running.build, at, Event::Logs { index: running.index, count });
     }
 
+    /// Takes note of the last line that was counted by [`Plain::count_output`].
+    pub fn note_counted(&mut self, line: &[u8]) {
+        if let Some(lane) = self.lanes.get_mut(self.recent)
+            && let Some((index, text)) = grammar::indexed(line)
+            && let Body::Log { time, text } = grammar::body(text)
+        {
+            lane.note_output(index, time, text);
+        }
+    }
+
     /// Reads one line. `before` is the line before it in this stream, if that was counted by [`Plain::count_output`].
     pub fn line(&mut self, line: &[u8], before: Option<&[u8]>, at: At, next_build: &mut u32, events: &mut impl Events) {
-        if let (Some(before), Some(lane)) = (before, self.lanes.get_mut(self.recent)) {
-            lane.note_glued(before);
+        if let Some(before) = before {
+            self.note_counted(before);
         }
         if line.is_empty()
             && let Some(lane) = self.lanes.get_mut(self.recent)
@@ -164,6 +228,15 @@ impl Plain {
             return;
         }
         let indexed = if line.first() == Some(&b'#') { grammar::indexed(line) } else { None };
+        let begins = indexed.is_some_and(|(index, text)| index == 0 && grammar::building_with(text).is_some());
+        if let Some(lane) = self.lanes.get_mut(self.recent) {
+            if lane.continues_name(indexed.map(|(index, _)| index).filter(|index| *index > 0)) && !begins {
+                return lane.continue_name(line, at, events);
+            }
+            if !lane.pending.is_empty() {
+                self.replay_pending(next_build, events);
+            }
+        }
         match indexed {
             Some((0, text)) => match grammar::building_with(text) {
                 Some((builder, driver)) => {
@@ -174,16 +247,36 @@ impl Plain {
                 }
                 None => self.other_line(line, at, events),
             },
-            Some((index, text)) => self.step_line(index, text, line, before, at, next_build, events),
+            Some((index, text)) => self.step_line(index, text, at, next_build, events),
             None => self.other_line(line, at, events),
+        }
+    }
+
+    /// Reads the lines that were held back for a name which they do not belong to: its quotation never closes. Then it is no shell
+    /// quotation but an apostrophe, as in the summary of a heredoc (`RUN <<EOF (echo it's…)`).
+    fn replay_pending(&mut self, next_build: &mut u32, events: &mut impl Events) {
+        let Some(lane) = self.lanes.get_mut(self.recent) else { return };
+        lane.open = Open::Nothing;
+        lane.pending_bytes = 0;
+        for (at, line) in std::mem::take(&mut lane.pending) {
+            self.line(&line, None, at, next_build, events);
+            // Held back once is enough.
+            if let Some(lane) = self.lanes.get_mut(self.recent)
+                && matches!(lane.open, Open::Name { .. })
+            {
+                lane.open = Open::Nothing;
+            }
         }
     }
 
     /// Begins a new build.
     fn begin(&mut self, announced: bool, at: At, next_build: &mut u32, events: &mut impl Events) {
         let mut over = Vec::new();
+        for lane in &mut self.lanes {
+            lane.end_glued(at, events);
+        }
         self.lanes.retain(|lane| {
-            let ended = lane.current.is_none() && lane.known.values().all(|step| step.ended);
+            let ended = lane.current.is_none() && lane.open_steps == 0;
             if ended {
                 over.push(lane.build);
             }
@@ -203,12 +296,18 @@ impl Plain {
             announced,
             current: None,
             known: ByIndex::default(),
+            open_steps: 0,
             highest: 0,
             has_instructions: false,
             open: Open::Nothing,
+            pending: Vec::new(),
+            pending_bytes: 0,
             block: Block::None,
             fed: self.fed,
             glued: None,
+            last_output: OpenLine::default(),
+            last_output_of: None,
+            long_names: Vec::new(),
             error_lines: Vec::new(),
         });
         self.recent = self.lanes.len() - 1;
@@ -216,33 +315,17 @@ impl Plain {
     }
 
     /// Ends all builds: the log is over.
-    pub fn finish(&mut self, at: At, events: &mut impl Events) {
-        for lane in self.lanes.drain(..) {
+    pub fn finish(&mut self, at: At, next_build: &mut u32, events: &mut impl Events) {
+        self.replay_pending(next_build, events);
+        for mut lane in self.lanes.drain(..) {
+            lane.end_glued(at, events);
             events.event(lane.build, at, Event::Over);
         }
         self.recent = 0;
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one line, taken apart once by the caller")]
-    fn step_line(
-        &mut self,
-        index: u32,
-        text: &[u8],
-        line: &[u8],
-        before: Option<&[u8]>,
-        at: At,
-        next_build: &mut u32,
-        events: &mut impl Events,
-    ) {
+    fn step_line(&mut self, index: u32, text: &[u8], at: At, next_build: &mut u32, events: &mut impl Events) {
         let body = grammar::body(text);
-        if let Some(lane) = self.lanes.get_mut(self.recent)
-            && let Open::Name { index: named, quotation, lines } = lane.open
-            && named != index
-            && quotation.is_open()
-            && lines < MOST_CONTINUATION_LINES
-        {
-            return lane.continue_name(line, at, events);
-        }
         if self.lanes.is_empty() || self.begins_anew(index, &body) {
             self.begin(false, at, next_build, events);
         }
@@ -252,19 +335,26 @@ impl Plain {
         let fed = self.fed;
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.fed = fed;
-            lane.step_line(index, body, text, before, at, events);
+            lane.step_line(index, body, text, at, events);
         }
     }
 
-    /// True where step 1 is announced again although this build's step 1 has long ended: docker 20.10 and buildctl print no `#0`
-    /// line, and there a second build shows by its numbering alone.
+    /// True where a build's first step is announced again although it has long ended: docker 20.10 and buildctl print no `#0` line, and
+    /// there a second build shows by its numbering alone. 20.10 numbers the steps before it shows them, so step 2 can come first.
     fn begins_anew(&self, index: u32, body: &Body<'_>) -> bool {
         let Some(lane) = self.lanes.get(self.recent) else {
             return true;
         };
         let Body::Text(text) = body else { return false };
-        let restart = index == 1 && !lane.announced && lane.current != Some(1) && lane.known.get(1).is_some_and(|step| step.ended);
-        restart && (lane.has_instructions || lane.highest >= 3) && name::is_certain(text)
+        let again = !lane.announced && lane.current != Some(index) && lane.known.get(index).is_some_and(|step| step.ended);
+        if !again || !(lane.has_instructions || lane.highest >= 3) {
+            return false;
+        }
+        match index {
+            1 => name::is_certain(text),
+            2 => text.starts_with(b"[internal] load ") && lane.open_steps == usize::from(lane.glued.is_some()),
+            _ => false,
+        }
     }
 
     /// Finds the build to which a line of step `index` belongs.
@@ -280,10 +370,12 @@ impl Plain {
         let within = |lane: &Lane| lane.current == Some(index) && lane.known.get(index).is_some_and(|step| !step.ended);
         let open = |lane: &Lane| lane.known.get(index).is_some_and(|step| !step.ended);
         let fits: Vec<bool> = match body {
-            Body::Text(_) if name::is_certain(text) && !text.starts_with(b"transferring ") && !text.starts_with(b"sha256:") => {
+            Body::Text(_) if is_header(text) => {
                 let next = |lane: &Lane| lane.current != Some(index) && lane.known.get(index).is_none() && lane.highest < index;
-                let fresh: Vec<bool> = self.lanes.iter().map(next).collect();
-                if fresh.contains(&true) { fresh } else { self.lanes.iter().map(|lane| lane.current != Some(index)).collect() }
+                let hash = hash(text);
+                let again = |lane: &Lane| lane.current != Some(index) && lane.known.get(index).is_some_and(|step| step.name == hash);
+                let named: Vec<bool> = self.lanes.iter().map(|lane| next(lane) || again(lane)).collect();
+                if named.contains(&true) { named } else { self.lanes.iter().map(|lane| lane.current != Some(index)).collect() }
             }
             _ => {
                 let strict: Vec<bool> = self.lanes.iter().map(within).collect();
@@ -291,7 +383,7 @@ impl Plain {
             }
         };
         let newest = self.lanes.len() - 1;
-        if !self.interleaved && fits.contains(&true) && !fits[newest] && !matches!(body, Body::Text(text) if name::is_certain(text)) {
+        if !self.interleaved && fits.contains(&true) && !fits[newest] && !matches!(body, Body::Text(text) if is_header(text)) {
             self.interleaved = true;
             for lane in &self.lanes {
                 events.event(lane.build, at, Event::Begin { format: Format::Plain, interleaved: true });
@@ -306,7 +398,11 @@ impl Plain {
         // After a failure the client of the failed build prints, whichever build wrote the last line.
         let failed = |lane: &Lane| !lane.error_lines.is_empty();
         if self.lanes.len() > 1 && (line == b"------" || build_error(line).is_some() || is_excerpt_head(line)) {
-            self.recent = self.lanes.iter().position(failed).unwrap_or(self.recent);
+            let said = |lane: &Lane| lane.error_lines.first().is_some_and(|error| memchr::memmem::find(line, error).is_some());
+            let recent = self.lanes.get(self.recent).filter(|lane| failed(lane)).map(|_| self.recent);
+            let other = if self.interleaved { self.lanes.iter().rposition(failed) } else { None };
+            let lane = self.lanes.iter().rposition(said).or(recent).or(other);
+            self.recent = lane.unwrap_or(self.recent);
         }
         let recent = self.recent;
         match self.lanes.get_mut(recent) {
@@ -317,26 +413,23 @@ impl Plain {
 }
 
 impl Lane {
-    fn step_line(&mut self, index: u32, body: Body<'_>, text: &[u8], before: Option<&[u8]>, at: At, events: &mut impl Events) {
+    fn step_line(&mut self, index: u32, body: Body<'_>, text: &[u8], at: At, events: &mut impl Events) {
         self.open = Open::Nothing;
         if self.block != Block::None {
             self.block = Block::None;
         }
         self.highest = self.highest.max(index);
-        if let (Some(glued), Some(current)) = (self.glued.take(), self.current)
-            && current != index
-        {
-            let end = match glued {
-                Glued::Done(seconds) => End::Done(seconds),
-                Glued::Cached => End::Cached,
-                Glued::Canceled => End::Canceled,
-            };
-            self.end_step(current, end, at, events);
+        if self.current != Some(index) {
+            self.end_glued(at, events);
         }
+        self.glued = None;
         let within = self.current == Some(index);
+        let last_output_of = self.last_output_of.take();
         match body {
             Body::Switch if within => {
-                self.remember_open_line(index, before);
+                if last_output_of == Some(index) {
+                    self.remember_open_line(index, OPEN_LINE_BYTES);
+                }
                 self.current = None;
             }
             Body::Done(_) | Body::Cached | Body::Canceled | Body::Error(_) => {
@@ -356,8 +449,8 @@ impl Lane {
             Body::Log { time, text } => {
                 self.make_known(index, at, events);
                 self.current = Some(index);
+                self.note_output(index, time, text);
                 self.output(index, time, text, at, events);
-                self.note_glued(text);
             }
             Body::Warning(text) => {
                 self.make_known(index, at, events);
@@ -372,52 +465,75 @@ impl Lane {
 
     fn end_step(&mut self, index: u32, end: End<'_>, at: At, events: &mut impl Events) {
         if let Some(step) = self.known.get_mut(index) {
-            step.ended = true;
+            self.open_steps -= usize::from(!std::mem::replace(&mut step.ended, true));
             step.open_line = None;
         }
         self.current = None;
         events.event(self.build, at, Event::Ended { index, end });
     }
 
-    /// Notes an output line of the current step that ends like its terminal line.
+    /// Notes an output line of the current step: what it is if it is printed again, and whether it ends like another line of the step.
     ///
-    /// docker 20.10 prints the terminal line behind an output line that is still open: `#7 13.97 part #7 DONE 14.6s`. That output
-    /// only looks so is told by the next line: the printer never leaves a running step without `#7 ...`. (Newer printers, which
-    /// begin with `#0`, end the open line first.)
-    fn note_glued(&mut self, line: &[u8]) {
+    /// docker 20.10 prints the terminal line behind an output line that is still open: `#7 13.97 part #7 DONE 14.6s`. Newer printers,
+    /// which begin with `#0`, end the open line first. All of them print `#7 ...` behind an open line whose end has just arrived.
+    /// That output only looks so is told by the next line: the printer never leaves a running step without `#7 ...`.
+    fn note_output(&mut self, index: u32, time: &[u8], text: &[u8]) {
+        self.last_output.set(time, text);
+        self.last_output_of = Some(index);
         self.glued = None;
-        let Some(index) = self.current.filter(|_| !self.announced) else {
+        if self.current != Some(index) {
             return;
-        };
+        }
         let tag = format!("#{index} ");
-        let Some(last) = memchr::memmem::rfind(line, tag.as_bytes()).filter(|at| *at > 0) else {
-            return;
-        };
-        self.glued = match grammar::body(&line[last + tag.len()..]) {
-            Body::Done(seconds) => Some(Glued::Done(seconds)),
-            Body::Cached => Some(Glued::Cached),
-            Body::Canceled => Some(Glued::Canceled),
+        let Some(last) = memchr::memmem::rfind(text, tag.as_bytes()) else { return };
+        self.glued = match grammar::body(&text[last + tag.len()..]) {
+            Body::Switch => Some(Glued::Switch(last)),
+            Body::Done(seconds) if !self.announced => Some(Glued::Done(seconds)),
+            Body::Cached if !self.announced => Some(Glued::Cached),
+            Body::Canceled if !self.announced => Some(Glued::Canceled),
             _ => None,
         };
     }
 
+    /// The current step is left: what its last output line ended like is what it was.
+    fn end_glued(&mut self, at: At, events: &mut impl Events) {
+        let (Some(glued), Some(current)) = (self.glued.take(), self.current) else { return };
+        let end = match glued {
+            Glued::Switch(length) => {
+                self.remember_open_line(current, length);
+                self.current = None;
+                return;
+            }
+            Glued::Done(seconds) => End::Done(seconds),
+            Glued::Cached => End::Cached,
+            Glued::Canceled => End::Canceled,
+        };
+        self.end_step(current, end, at, events);
+    }
+
     fn header(&mut self, index: u32, name: &[u8], at: At, events: &mut impl Events) {
         self.current = Some(index);
-        match self.known.get_mut(index) {
-            Some(step) => step.ended = false,
-            None => self.known.insert(index, Known::default()),
+        let again = self.known.get(index).is_some();
+        if !again {
+            self.known.insert(index, Known { ended: true, ..Known::default() });
+        }
+        if let Some(step) = self.known.get_mut(index) {
+            step.name = hash(name);
+            self.open_steps += usize::from(std::mem::replace(&mut step.ended, false));
         }
         let mut quotation = name::Quotation::default();
         let parsed = name::parse(name);
         if parsed.position.is_some() {
             self.has_instructions = true;
-            // `PROGRESS_NO_TRUNC=0` cuts names at 72 bytes, mostly within a quotation.
-            let cut = name.len() == 75 && name.ends_with(b"...");
-            if !cut {
-                quotation.read(parsed.text);
-            }
+            quotation.read(parsed.text);
         }
-        self.open = Open::Name { index, quotation, lines: 0 };
+        if !again && quotation.is_open() {
+            if self.long_names.len() >= KEPT_NAMES {
+                self.long_names.remove(0);
+            }
+            self.long_names.push((name[..name.len().min(KEPT_NAME_BYTES)].to_vec(), 0));
+        }
+        self.open = Open::Name { index, quotation, lines: 0, again, length: name.len() };
         events.event(self.build, at, Event::Step { index, name });
     }
 
@@ -425,6 +541,7 @@ impl Lane {
     fn make_known(&mut self, index: u32, at: At, events: &mut impl Events) {
         if self.known.get(index).is_none() {
             self.known.insert(index, Known::default());
+            self.open_steps += 1;
             events.event(self.build, at, Event::Step { index, name: b"" });
         }
     }
@@ -435,6 +552,9 @@ impl Lane {
         };
         let printed_again = step.open_line.take().is_some_and(|open| open.time == time && text.starts_with(&open.text));
         if printed_again {
+            if step.log_lines <= HEAD_LINES {
+                events.event(self.build, at, Event::LogAgain { index, text });
+            }
             return;
         }
         step.log_lines += 1;
@@ -445,34 +565,76 @@ impl Lane {
         }
     }
 
-    /// Remembers the output line before a switch. The printer says nothing of whether it is complete; it is an open one exactly if
-    /// the next output of the step begins with the same time and text.
-    fn remember_open_line(&mut self, index: u32, before: Option<&[u8]>) {
-        let Some(Body::Log { time, text }) =
-            before.and_then(grammar::indexed).filter(|(n, _)| *n == index).map(|(_, text)| grammar::body(text))
-        else {
-            return;
-        };
+    /// Remembers the first `length` bytes of the output line before a switch. The printer says nothing of whether that line is complete;
+    /// it is an open one exactly if the next output of the step begins with the same time and text.
+    fn remember_open_line(&mut self, index: u32, length: usize) {
+        let OpenLine { time, text } = &self.last_output;
+        let open_line = OpenLine { time: time.clone(), text: text[..text.len().min(length)].to_vec() };
         if let Some(step) = self.known.get_mut(index) {
-            step.open_line = Some(OpenLine { time: time.to_vec(), text: text[..text.len().min(OPEN_LINE_BYTES)].to_vec() });
+            step.open_line = Some(open_line);
         }
     }
 
+    /// True where the next line, of step `index` by its looks, goes on with a name.
+    fn continues_name(&self, index: Option<u32>) -> bool {
+        match self.open {
+            Open::Name { index: named, quotation, lines, .. } => {
+                index != Some(named) && quotation.is_open() && lines < MOST_CONTINUATION_LINES && self.pending_bytes < MOST_PENDING_BYTES
+            }
+            Open::RepeatedName { lines } => lines > 0,
+            _ => false,
+        }
+    }
+
+    /// The lines that were held back belong to the name.
+    fn name_has_pending(&mut self, index: u32, again: bool, events: &mut impl Events) {
+        self.pending_bytes = 0;
+        for (at, line) in self.pending.drain(..) {
+            if again {
+                continue;
+            }
+            if let Some((_, lines)) = self.long_names.last_mut() {
+                *lines += 1;
+            }
+            events.event(self.build, at, Event::NameContinues { index, line: &line });
+        }
+    }
+
+    /// How many more lines a name has that begins with this one.
+    fn lines_after(&self, first: &[u8]) -> u32 {
+        let first = &first[..first.len().min(KEPT_NAME_BYTES)];
+        self.long_names.iter().rev().find(|(name, lines)| *lines > 0 && name == first).map_or(0, |(_, lines)| *lines)
+    }
+
     fn continue_name(&mut self, line: &[u8], at: At, events: &mut impl Events) {
-        if let Open::Name { index, quotation, lines } = &mut self.open {
-            quotation.read(line);
-            *lines += 1;
-            let index = *index;
-            events.event(self.build, at, Event::NameContinues { index, line });
+        match &mut self.open {
+            Open::Name { index, quotation, lines, again, length } => {
+                let closes = quotation.read(line);
+                *lines += 1;
+                *length += 1 + line.len();
+                let cut = *length == CUT_NAME_BYTES && line.ends_with(b"...");
+                let (index, again) = (*index, *again);
+                self.pending_bytes += line.len();
+                self.pending.push((at, line.to_vec()));
+                if closes || cut {
+                    self.name_has_pending(index, again, events);
+                }
+            }
+            Open::RepeatedName { lines } => {
+                *lines -= 1;
+                events.event(self.build, at, Event::ErrorOutput(line));
+            }
+            _ => {}
         }
     }
 
     /// A line without `#N`.
     fn other_line(&mut self, line: &[u8], at: At, events: &mut impl Events) {
+        if self.glued.is_some() && (line == b"------" || build_error(line) == Some(true)) {
+            // The client speaks, so the printer has ended.
+            self.end_glued(at, events);
+        }
         match self.open {
-            Open::Name { quotation, lines, .. } if quotation.is_open() && lines < MOST_CONTINUATION_LINES => {
-                return self.continue_name(line, at, events);
-            }
             Open::Error { index, lines }
                 if !line.is_empty()
                     && line != b"------"
@@ -492,6 +654,9 @@ impl Lane {
         match self.block {
             Block::ErrorOutput if line == b"------" => return self.block = Block::None,
             Block::ErrorOutput if !is_own_line(line) => {
+                if let Some(name) = line.strip_prefix(b" > ") {
+                    self.open = Open::RepeatedName { lines: self.lines_after(name) };
+                }
                 return events.event(self.build, at, Event::ErrorOutput(line));
             }
             Block::ExcerptBegins if is_dashes(line) => return self.block = Block::Excerpt,
@@ -528,6 +693,29 @@ impl Lane {
             events.foreign(Some(self.build), at, line);
         }
     }
+}
+
+/// True for a name that BuildKit gives, and false for the progress lines that are as certain.
+fn is_header(text: &[u8]) -> bool {
+    const PROGRESS: [&[u8]; 10] = [
+        b"transferring ",
+        b"sha256:",
+        b"extracting ",
+        b"resolve docker.io/",
+        b"exporting layers",
+        b"exporting manifest",
+        b"exporting config",
+        b"exporting attestation",
+        b"writing image ",
+        b"naming to ",
+    ];
+    name::is_certain(text) && !PROGRESS.iter().any(|start| text.starts_with(start))
+}
+
+fn hash(name: &[u8]) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    std::hash::Hasher::write(&mut hasher, name);
+    std::hash::Hasher::finish(&hasher)
 }
 
 /// `[output clipped, log limit 2MiB reached]`: a line that BuildKit's solver writes into the output itself.

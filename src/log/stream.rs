@@ -52,6 +52,11 @@ impl Stream {
         matches!(self.other, Other::None) && self.plain.is_at_start()
     }
 
+    /// True where buildx announced a build and nothing came after it yet.
+    pub(super) fn is_announced(&self) -> bool {
+        self.is_at_start() && self.plain.is_announced()
+    }
+
     /// Reads one line with its prefix.
     pub(super) fn line(
         &mut self,
@@ -72,7 +77,8 @@ impl Stream {
         // An empty line tells nothing, so its time is not worth reading.
         let stamp = if core.is_empty() { None } else { stripped.instant() };
         let at = At { line: number, time: stamp.or(arrival), arrived: stamp.is_none() };
-        let colon = if core.first() == Some(&b'#') { None } else { memchr::memmem::find(core, b" : #") };
+        // PowerShell puts the name of a command before its first line only.
+        let colon = if core.first() == Some(&b'#') || self.plain.is_within_step() { None } else { memchr::memmem::find(core, b" : #") };
         let core = match colon {
             Some(colon) if is_powershell(&core[..colon + 3]) && anchor::is_plain(&core[colon + 3..]) => &core[colon + 3..],
             _ => core,
@@ -120,7 +126,7 @@ impl Stream {
         }
         self.end_other(at, events);
         if format != Format::Plain {
-            self.plain.finish(at, events);
+            self.plain.finish(at, next_build, events);
         }
         self.other = match format {
             Format::Plain => Other::None,
@@ -139,10 +145,18 @@ impl Stream {
         }
     }
 
+    /// Takes note of the last line that the fast way counted.
+    pub(super) fn note_counted(&mut self, line: &[u8]) {
+        let crlf = self.crlf;
+        if let Some(stripped) = self.pattern.strip(line) {
+            self.plain.note_counted(trim_carriage_return(stripped.core, crlf));
+        }
+    }
+
     /// The log is over.
-    pub(super) fn finish(mut self, at: At, events: &mut impl Events) {
+    pub(super) fn finish(mut self, at: At, next_build: &mut u32, events: &mut impl Events) {
         self.end_other(at, events);
-        self.plain.finish(at, events);
+        self.plain.finish(at, next_build, events);
     }
 
     /// Counts output lines that the fast way recognised.

@@ -1,0 +1,8 @@
+//! The integration tests, in one binary because each one links the whole library again.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic in a test is the failure that the test is for")]
+
+mod build_plans;
+mod printer;
+mod printer_model;
+mod records;
+mod regressions;
