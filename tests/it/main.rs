@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic in a test is the failure that the test is for")]
 
 mod build_plans;
+mod cli;
 mod printer;
 mod printer_model;
 mod records;
