@@ -11,6 +11,8 @@
 //!
 //! Only throughput is reported; nothing is asserted.
 
+#![expect(clippy::expect_used, reason = "a bench without its pinned log must say so")]
+
 use std::{hint::black_box, io::Read, path::Path};
 
 use bklog::{build::collect::Collector, log::Reader};
