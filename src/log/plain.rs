@@ -540,7 +540,10 @@ impl Lane {
         let Some(step) = self.known.get_mut(index) else {
             return;
         };
-        let printed_again = step.open_line.take().is_some_and(|open| open.time == time && text.starts_with(&open.text));
+        let printed_again = step
+            .open_line
+            .take()
+            .is_some_and(|open| open.time == time && (text.starts_with(&open.text) || text == open.text.trim_ascii_end()));
         if printed_again {
             if step.log_lines <= HEAD_LINES {
                 events.event(self.build, at, Event::LogAgain { index, text });
