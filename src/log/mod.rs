@@ -156,7 +156,7 @@ impl<E: Events> Reader<E> {
 
     fn one_line(&mut self, line: &[u8]) {
         self.line += 1;
-        if self.fast.as_ref().is_some_and(|fast| fast.is_output(line)) {
+        if self.fast.as_mut().is_some_and(|fast| fast.is_output(line)) {
             self.counted += 1;
             self.last_counted.clear();
             self.last_counted.extend_from_slice(line);
@@ -170,7 +170,7 @@ impl<E: Events> Reader<E> {
         let mut start = 0;
         let mut last: Option<(usize, usize)> = None;
         loop {
-            if let Some(fast) = self.fast {
+            if let Some(fast) = &mut self.fast {
                 let output = fast.output(&piece[start..]);
                 if output.lines > 0 {
                     self.line += output.lines;
@@ -219,7 +219,8 @@ impl<E: Events> Reader<E> {
         let before = if counted { Some(last.unwrap_or(&held)) } else { None };
         self.read_line(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line), before);
         self.last_counted = held;
-        self.fast = self.streams.get(self.recent).and_then(Stream::fast);
+        let before = self.fast;
+        self.fast = self.streams.get(self.recent).and_then(|stream| stream.fast(before));
     }
 
     fn read_line(&mut self, line: &[u8], before: Option<&[u8]>) {

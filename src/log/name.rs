@@ -35,11 +35,11 @@ type Bracket<'a> = (Vec<&'a [u8]>, Option<(u32, u32)>);
 
 fn bracket(name: &[u8]) -> IResult<&[u8], Bracket<'_>> {
     let (text, inside) = terminated(delimited(char('['), take_until("]"), char(']')), tag(" ")).parse(name)?;
-    let mut words: Vec<&[u8]> = inside.split(|b| *b == b' ').filter(|word| !word.is_empty()).collect();
-    let position = words.last().and_then(|last| position(last));
-    if position.is_some() {
-        words.pop();
-    }
+    // `n/m` stands last; most brackets hold nothing else, or one word.
+    let last = memchr::memrchr(b' ', inside).map_or(0, |blank| blank + 1);
+    let position = position(&inside[last..]);
+    let words = if position.is_some() { &inside[..last] } else { inside };
+    let words: Vec<&[u8]> = words.split(|b| *b == b' ').filter(|word| !word.is_empty()).collect();
     if inside.is_empty() {
         return Err(nom::Err::Error(nom::error::Error::new(name, nom::error::ErrorKind::Verify)));
     }

@@ -217,6 +217,16 @@ impl Plain {
         if let Some(before) = before {
             self.note_counted(before);
         }
+        if line.is_empty()
+            && let Some(lane) = self.lanes.get_mut(self.recent)
+            && !matches!(lane.open, Open::Name { quotation, .. } if quotation.is_open())
+            && matches!(lane.block, Block::None | Block::Warnings)
+        {
+            if matches!(lane.open, Open::Error { .. }) {
+                lane.open = Open::Nothing;
+            }
+            return;
+        }
         let indexed = if line.first() == Some(&b'#') { grammar::indexed(line) } else { None };
         let begins = indexed.is_some_and(|(index, text)| index == 0 && grammar::building_with(text).is_some());
         if let Some(lane) = self.lanes.get_mut(self.recent) {

@@ -164,8 +164,8 @@ impl Stream {
         self.plain.count_output(running, count, at, events);
     }
 
-    /// The fast way through the next lines, where there is one.
-    pub(super) fn fast(&self) -> Option<Fast> {
+    /// The fast way through the next lines, where there is one; `before` is the one until now.
+    pub(super) fn fast(&self, before: Option<Fast>) -> Option<Fast> {
         if !matches!(self.other, Other::None) || self.build_lines < super::PROVEN_LINES {
             return None;
         }
@@ -175,7 +175,11 @@ impl Stream {
             None if self.pattern.is_empty() => 0,
             None => return None,
         };
-        Fast::new(prefix, running)
+        // Most slow lines stand amid the output of a step.
+        match before {
+            Some(fast) if fast.running == running && fast.prefix == prefix => before,
+            _ => Fast::new(prefix, running),
+        }
     }
 }
 
@@ -212,21 +216,21 @@ impl Fast {
     }
 
     /// True where bytes begin with a line of output of the running step.
-    #[inline]
-    pub(super) fn is_output(&self, text: &[u8]) -> bool {
+    #[inline(always)]
+    pub(super) fn is_output(&mut self, text: &[u8]) -> bool {
         let Some(core) = text.get(self.prefix..) else { return false };
         (self.prefix == 0 || is_timestamp(text, self.prefix)) && self.line.begins(core)
     }
 
     /// Counts the whole lines at the start of `piece` that are output of the running step.
     #[inline]
-    pub(super) fn output(&self, piece: &[u8]) -> Output {
+    pub(super) fn output(&mut self, piece: &[u8]) -> Output {
         let mut output = Output::default();
         // Nothing of a time and what is in front of it can be a newline, so the search for one may begin behind them.
         let skip = self.prefix + self.line.tag_bytes();
         while self.is_output(&piece[output.length..]) {
             let searched = output.length + skip;
-            let Some(end) = memchr::memchr(b'\n', &piece[searched..]) else {
+            let Some(end) = near_newline(&piece[searched..]) else {
                 break;
             };
             output.lines += 1;
@@ -241,4 +245,35 @@ impl Fast {
 #[inline]
 fn is_timestamp(line: &[u8], length: usize) -> bool {
     line[length - 2] == b'Z' && line[length - 1] == b' ' && line[4] == b'-' && line[10] == b'T'
+}
+
+/// The place of the first newline.
+///
+/// `memchr` finds a far newline faster, but lines of output are short, and here the call costs more than the search.
+#[inline(always)]
+fn near_newline(text: &[u8]) -> Option<usize> {
+    const EVERY: u64 = 0x0101_0101_0101_0101;
+    let mut at = 0;
+    let (blocks, _) = text.as_chunks::<32>();
+    for block in blocks.iter().take(8) {
+        // The compiler makes two comparisons of sixteen bytes each of this.
+        let mut any = 0;
+        for byte in block {
+            any |= u8::from(*byte == b'\n');
+        }
+        if any != 0 {
+            let (words, _) = block.as_chunks::<8>();
+            for bytes in words {
+                let word = u64::from_le_bytes(*bytes) ^ (EVERY * u64::from(b'\n'));
+                // The lowest byte that is zero has its high bit set here; bytes above it may have it by the borrow.
+                let zero = word.wrapping_sub(EVERY) & !word & (EVERY << 7);
+                if zero != 0 {
+                    return Some(at + (zero.trailing_zeros() / 8) as usize);
+                }
+                at += 8;
+            }
+        }
+        at += 32;
+    }
+    memchr::memchr(b'\n', &text[at..]).map(|end| at + end)
 }

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::BuildWriter;
-use crate::build::{Build, CacheTransfer, DurationSource, Format, Instant, Kind, Outcome, Status, Step, timing};
+use super::{BuildWriter, json_step};
+use crate::build::{Build, CacheTransfer, DurationSource, Format, Instant, Outcome, timing};
 
 /// The name of the schema.
 pub const SCHEMA: &str = "bklog.show/1";
@@ -35,6 +35,16 @@ impl BuildWriter for ShowJson {
         self.text.clear();
         self.text.push(b'\n');
         serde_json::to_writer(&mut self.text, &BuildView::new(build, self.log.as_deref()))?;
+        // The steps are the last member of the object.
+        self.text.pop();
+        self.text.extend_from_slice(b",\"steps\":[");
+        for (n, step) in build.steps.iter().enumerate() {
+            if n > 0 {
+                self.text.push(b',');
+            }
+            json_step::write(step, &mut self.text);
+        }
+        self.text.extend_from_slice(b"]}");
         out.write_all(&self.text)
     }
 
@@ -60,7 +70,6 @@ struct BuildView<'a> {
     duration: Option<DurationView>,
     cache: CacheView<'a>,
     image: ImageView<'a>,
-    steps: Vec<StepView<'a>>,
     critical_path: Option<Vec<u32>>,
     errors: &'a [String],
     error_at: &'a [String],
@@ -109,43 +118,6 @@ struct ForeignLine<'a> {
     text: &'a str,
 }
 
-#[derive(Serialize)]
-struct StepView<'a> {
-    index: u32,
-    name: &'a str,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    other_names: &'a [String],
-    kind: &'static str,
-    target: &'a Option<String>,
-    platform: &'a Option<String>,
-    stage: &'a Option<String>,
-    number: Option<u32>,
-    total: Option<u32>,
-    keyword: Option<&'static str>,
-    #[serde(skip_serializing_if = "is_false")]
-    onbuild: bool,
-    sources: &'a [String],
-    destination: &'a Option<String>,
-    from: &'a Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    base: &'a Option<String>,
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cache_hit: Option<bool>,
-    seconds: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    started_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    finished_at: Option<String>,
-    log_lines: u64,
-    transferred_bytes: Option<u64>,
-    clipped: bool,
-    warnings: &'a [String],
-    error: &'a Option<String>,
-    first_line: u64,
-    last_line: u64,
-}
-
 impl<'a> BuildView<'a> {
     fn new(build: &'a Build, log: Option<&'a str>) -> Self {
         let critical_path = timing::critical_path(build);
@@ -166,7 +138,6 @@ impl<'a> BuildView<'a> {
             },
             image: ImageView { digest: &build.image.digest, names: &build.image.names },
             critical_path: critical_path.map(|path| path.into_iter().map(|position| build.steps[position].index).collect()),
-            steps: build.steps.iter().map(StepView::new).collect(),
             errors: &build.errors,
             error_at: &build.error_at,
             warnings: &build.warnings,
@@ -181,57 +152,17 @@ impl<'a> BuildView<'a> {
     }
 }
 
-impl<'a> StepView<'a> {
-    fn new(step: &'a Step) -> Self {
-        let parts = &step.parts;
-        Self {
-            index: step.index,
-            name: &step.name,
-            other_names: &step.other_names,
-            kind: kind_name(parts.kind),
-            target: &parts.target,
-            platform: &parts.platform,
-            stage: &parts.stage,
-            number: parts.number,
-            total: parts.total,
-            keyword: parts.keyword,
-            onbuild: parts.onbuild,
-            sources: &parts.sources,
-            destination: &parts.destination,
-            from: &parts.from,
-            base: &parts.base,
-            status: status_name(step.status),
-            cache_hit: step.cache_hit,
-            seconds: step.seconds.map(microseconds),
-            started_at: step.span.and_then(|(from, _)| rfc3339(from)),
-            finished_at: step.span.and_then(|(_, to)| rfc3339(to)),
-            log_lines: step.log_lines,
-            transferred_bytes: step.transferred_bytes,
-            clipped: step.clipped,
-            warnings: &step.warnings,
-            error: &step.error,
-            first_line: step.lines.0,
-            last_line: step.lines.1,
-        }
-    }
-}
-
 fn transfers(transfers: &[CacheTransfer]) -> Vec<TransferView<'_>> {
     transfers.iter().map(|transfer| TransferView { reference: &transfer.reference, ok: transfer.ok }).collect()
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_false(flag: &bool) -> bool {
-    !flag
-}
-
 /// Seconds to the microsecond; nothing that is read is more exact, but sums of binary fractions look as if they were.
-fn microseconds(seconds: f64) -> f64 {
+pub(super) fn microseconds(seconds: f64) -> f64 {
     (seconds * 1e6).round() / 1e6
 }
 
 /// An instant whose time zone is known, as RFC 3339 in UTC.
-fn rfc3339(instant: Instant) -> Option<String> {
+pub(super) fn rfc3339(instant: Instant) -> Option<String> {
     if !instant.absolute {
         return None;
     }
@@ -262,28 +193,5 @@ fn source_name(source: DurationSource) -> &'static str {
         DurationSource::RawJson => "rawjson",
         DurationSource::Timestamps => "timestamps",
         DurationSource::Estimate => "estimate",
-    }
-}
-
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Instruction => "instruction",
-        Kind::Internal => "internal",
-        Kind::Auth => "auth",
-        Kind::Context => "context",
-        Kind::CacheImport => "cache-import",
-        Kind::CacheExport => "cache-export",
-        Kind::Export => "export",
-        Kind::Other => "other",
-    }
-}
-
-fn status_name(status: Status) -> &'static str {
-    match status {
-        Status::Done => "done",
-        Status::Cached => "cached",
-        Status::Error => "error",
-        Status::Canceled => "canceled",
-        Status::Unfinished => "unfinished",
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod escape;
 pub mod json;
+mod json_step;
 pub mod markdown;
 pub mod savings;
 pub mod text;
