@@ -2,7 +2,9 @@
 #![expect(clippy::expect_used, reason = "a panic in a test is the failure that the test is for")]
 
 mod build_plans;
+mod limits;
 mod printer;
 mod printer_model;
 mod records;
 mod regressions;
+mod robustness;
