@@ -24,14 +24,27 @@ const LONGEST_NAME: usize = 1024 * 1024;
 /// More steps than this in one build are counted no more: no real build comes near, and memory must stay bounded.
 const MOST_STEPS: usize = 20_000;
 
+/// What all builds that are not handed over yet may keep together, in bytes. The largest real ones need a few hundred kilobytes; a log
+/// that is made to fill the memory shall not.
+const MOST_KEPT_BYTES: usize = 16 * 1024 * 1024;
+
+/// What a build and a step need beside their texts, as it is counted for [`MOST_KEPT_BYTES`].
+const BUILD_BYTES: usize = 2048;
+const STEP_BYTES: usize = 1024;
+
+/// How many complete builds wait for one that began before them. When there are more, that one is over.
+const MOST_WAITING: usize = 1000;
+
 /// Makes builds of events and hands each over when it is complete, in the order in which they begin.
 #[derive(Debug)]
 pub struct Collector<F> {
     take: F,
     open: BTreeMap<BuildId, Open>,
     /// Builds that are complete but must wait for an earlier one.
-    waiting: BTreeMap<BuildId, Build>,
+    waiting: BTreeMap<BuildId, (Build, usize)>,
     next: u32,
+    /// What may still be kept of [`MOST_KEPT_BYTES`].
+    room: usize,
     outside: Foreign,
     /// Errors in front of any build.
     early_errors: Vec<String>,
@@ -40,6 +53,9 @@ pub struct Collector<F> {
 #[derive(Debug)]
 struct Open {
     build: Build,
+    /// What may still be kept, and what this build has kept.
+    room: usize,
+    kept: usize,
     positions: ByIndex<usize>,
     ending: Ending,
     first: Option<Instant>,
@@ -55,7 +71,15 @@ struct Open {
 impl<F: FnMut(Build)> Collector<F> {
     /// Makes a collector that hands builds to `take`.
     pub fn new(take: F) -> Self {
-        Self { take, open: BTreeMap::new(), waiting: BTreeMap::new(), next: 0, outside: Foreign::default(), early_errors: Vec::new() }
+        Self {
+            take,
+            open: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            next: 0,
+            room: MOST_KEPT_BYTES,
+            outside: Foreign::default(),
+            early_errors: Vec::new(),
+        }
     }
 
     /// The lines that stand in no build.
@@ -80,29 +104,55 @@ impl<F: FnMut(Build)> Collector<F> {
     }
 
     fn over(&mut self, id: BuildId) {
-        if let Some(open) = self.open.remove(&id) {
-            let build = open.complete();
-            self.waiting.insert(id, build);
+        self.complete(id);
+        self.hand_over();
+        while self.waiting.len() > MOST_WAITING {
+            self.complete(BuildId(self.next));
+            self.hand_over();
         }
-        while let Some(build) = self.waiting.remove(&BuildId(self.next)) {
+    }
+
+    fn complete(&mut self, id: BuildId) {
+        if let Some(open) = self.open.remove(&id) {
+            let kept = open.kept;
+            self.waiting.insert(id, (open.complete(), kept));
+        }
+    }
+
+    fn hand_over(&mut self) {
+        while let Some((build, kept)) = self.waiting.remove(&BuildId(self.next)) {
             self.next += 1;
             (self.take)(build);
+            self.room += kept;
         }
     }
 }
 
 impl<F: FnMut(Build)> Events for Collector<F> {
     fn event(&mut self, id: BuildId, at: At, event: Event<'_>) {
+        if id.0 < self.next {
+            // It was handed over before its end; see MOST_WAITING.
+            return;
+        }
         match event {
             Event::Over => return self.over(id),
             Event::Begin { format, interleaved } => {
-                let open = self.open.entry(id).or_insert_with(|| Open::new(format, at));
+                let room = &mut self.room;
+                let open = self.open.entry(id).or_insert_with(|| {
+                    let before = *room;
+                    *room = room.saturating_sub(BUILD_BYTES);
+                    Open::new(format, at, before - *room)
+                });
                 open.build.interleaved |= interleaved;
             }
             _ => {}
         }
         if let Some(open) = self.open.get_mut(&id) {
+            open.room = self.room;
             open.event(at, event);
+            // An error that takes the place of another gives room back.
+            open.kept = (open.kept + self.room).saturating_sub(open.room);
+            self.room = open.room;
         }
     }
 
@@ -127,7 +177,7 @@ impl<F: FnMut(Build)> Events for Collector<F> {
 }
 
 impl Open {
-    fn new(format: Format, at: At) -> Self {
+    fn new(format: Format, at: At, kept: usize) -> Self {
         let build = Build {
             format,
             outcome: Outcome::Truncated,
@@ -149,6 +199,8 @@ impl Open {
         };
         Self {
             build,
+            room: 0,
+            kept,
             positions: ByIndex::default(),
             ending: Ending::default(),
             first: at.time,
@@ -183,12 +235,14 @@ impl Open {
             Event::Step { index, name } => self.announce(index, name, at),
             Event::BuildError { text, certain } => self.error(text, certain),
             Event::BuildWarning(text) => self.warning(text),
-            Event::ErrorOutput(line) => push(&mut self.build.error_output, kept(line)),
-            Event::ErrorAt(place) => push(&mut self.build.error_at, kept(place)),
+            Event::ErrorOutput(line) => push(&mut self.room, &mut self.build.error_output, line),
+            Event::ErrorAt(place) => push(&mut self.room, &mut self.build.error_at, place),
             Event::Built { image, tag } => {
                 self.ending.said_finished = true;
                 self.build.image.digest = image.map(kept).or(self.build.image.digest.take());
-                self.build.image.names.extend(tag.map(kept));
+                if let Some(tag) = tag {
+                    push(&mut self.room, &mut self.build.image.names, tag);
+                }
             }
             Event::ContextSent(bytes) => {
                 // The legacy builder has no step for it; the records of all formats should be alike.
@@ -218,32 +272,42 @@ impl Open {
                 if let Event::Progress { progress, .. } = event {
                     self.progress(index, progress.id);
                 }
+                let mut room = self.room;
                 if let Some(step) = self.step(index) {
                     step.lines.1 = at.line;
-                    step_event(step, at, event);
+                    step_event(step, at, event, &mut room);
+                    self.room = room;
                 }
             }
         }
     }
 
     fn announce(&mut self, index: u32, name: &[u8], at: At) {
-        let name = text_of(&name[..name.len().min(LONGEST_NAME)]);
+        let name = &name[..name.len().min(LONGEST_NAME)];
+        let mut room = self.room;
         if let Some(step) = self.step(index) {
+            let name = text_of(name);
             step.lines.1 = at.line;
             let same = step.name == name || step.name.strip_prefix(&name).is_some_and(|rest| rest.starts_with('\n'));
-            if !same && !step.other_names.contains(&name) {
-                push(&mut step.other_names, name);
+            if !same && !step.other_names.contains(&name) && step.other_names.len() < KEPT_TEXTS && room > name.len() {
+                room -= name.len();
+                step.other_names.push(name);
             }
+            self.room = room;
             return;
         }
-        if self.build.steps.len() >= MOST_STEPS {
+        if self.build.steps.len() >= MOST_STEPS || self.room < STEP_BYTES {
             return;
         }
+        self.room -= STEP_BYTES;
+        let name = keep(&mut self.room, name, LONGEST_NAME);
         let parts = if self.build.format == Format::Legacy && index > 0 {
             StepName::legacy(&name, index, self.total_steps)
         } else {
             StepName::parse(&name)
         };
+        let words = parts.sources.iter().map(|source| source.len() + size_of::<String>() + 16).sum::<usize>();
+        self.room = self.room.saturating_sub(words);
         self.positions.insert(index, self.build.steps.len());
         self.build.steps.push(Step {
             index,
@@ -268,7 +332,7 @@ impl Open {
         self.ending.certain_error |= certain;
         self.ending.possible_error |= !certain;
         self.ending.canceled |= memchr::memmem::find(text, b"context canceled").is_some();
-        push(&mut self.build.errors, kept(text));
+        push(&mut self.room, &mut self.build.errors, text);
     }
 
     fn warning(&mut self, text: &[u8]) {
@@ -276,9 +340,12 @@ impl Open {
             .strip_prefix(b"local cache import at ")
             .and_then(|rest| Some(&rest[..memchr::memmem::find(rest, b" skipped due to err")?]));
         if let Some(path) = skipped {
-            self.build.cache.imports.push(CacheTransfer { reference: kept(path), ok: false });
+            let imports = &mut self.build.cache.imports;
+            if imports.len() < KEPT_TEXTS {
+                imports.push(CacheTransfer { reference: keep(&mut self.room, path, KEPT_TEXT_BYTES), ok: false });
+            }
         }
-        push(&mut self.build.warnings, kept(text));
+        push(&mut self.room, &mut self.build.warnings, text);
     }
 
     /// What progress lines say of the image and of inline cache.
@@ -302,7 +369,7 @@ impl Open {
         if let Some(name) = id.strip_prefix(b"naming to ").or(pushed).map(kept)
             && !image.names.contains(&name)
         {
-            push(&mut image.names, name);
+            push(&mut self.room, &mut image.names, name.as_bytes());
         }
         let inline = id == b"preparing layers for inline cache";
         // docker 20.10 shows inline cache as a step of its own, whose name has no destination.
@@ -313,6 +380,10 @@ impl Open {
 
     fn complete(self) -> Build {
         let Self { mut build, ending, first, last, stamped, active, shown_total, .. } = self;
+        // A name of many lines is taken apart once, and not with every line.
+        for step in build.steps.iter_mut().filter(|step| step.name.contains('\n') && build.format != Format::Legacy) {
+            step.parts = StepName::parse(&step.name);
+        }
         (build.started, build.finished) = match active {
             Some((from, to)) => (Some(from), Some(to)),
             None => (first, last),
@@ -333,16 +404,15 @@ impl Open {
     }
 }
 
-fn step_event(step: &mut Step, at: At, event: Event<'_>) {
+fn step_event(step: &mut Step, at: At, event: Event<'_>, room: &mut usize) {
     match event {
         Event::NameContinues { line, .. } if step.name.len() + line.len() < LONGEST_NAME => {
             step.name.push('\n');
-            step.name.push_str(&String::from_utf8_lossy(line));
-            step.parts = StepName::parse(&step.name);
+            step.name.push_str(&keep(room, line, LONGEST_NAME));
         }
         Event::Log { text, .. } => {
             step.log_lines += 1;
-            step.log_head.push(kept(text));
+            push(room, &mut step.log_head, text);
         }
         Event::LogAgain { text, .. } => {
             if let Some(last) = step.log_head.last_mut() {
@@ -354,9 +424,9 @@ fn step_event(step: &mut Step, at: At, event: Event<'_>) {
         Event::Progress { progress, .. } if progress.id.starts_with(b"transferring ") => {
             step.transferred_bytes = progress.current.or(step.transferred_bytes);
         }
-        Event::Warning { text, .. } => push(&mut step.warnings, kept(text)),
+        Event::Warning { text, .. } => push(room, &mut step.warnings, text),
         Event::Ended { end, .. } => {
-            step.error = None;
+            *room += step.error.take().map_or(0, |error| error.len());
             step.seconds = None;
             step.status = match end {
                 End::Done(seconds) => {
@@ -366,7 +436,7 @@ fn step_event(step: &mut Step, at: At, event: Event<'_>) {
                 End::Cached => Status::Cached,
                 End::Canceled => Status::Canceled,
                 End::Error(text) => {
-                    step.error = Some(String::from_utf8_lossy(&text[..text.len().min(LONGEST_NAME)]).into_owned());
+                    step.error = Some(keep(room, text, LONGEST_NAME));
                     Status::Error
                 }
             };
@@ -379,7 +449,7 @@ fn step_event(step: &mut Step, at: At, event: Event<'_>) {
                 && error.len() + line.len() < LONGEST_NAME
             {
                 error.push('\n');
-                error.push_str(&String::from_utf8_lossy(line));
+                error.push_str(&keep(room, line, LONGEST_NAME));
             }
         }
         Event::Active { from, to, .. } => {
@@ -428,10 +498,18 @@ fn cache_exports(steps: &[Step]) -> Vec<CacheTransfer> {
         .collect()
 }
 
-fn push(texts: &mut Vec<String>, text: String) {
-    if texts.len() < KEPT_TEXTS {
-        texts.push(text);
+/// Adds a text, if there are few enough of them and there is room for it.
+fn push(room: &mut usize, texts: &mut Vec<String>, text: &[u8]) {
+    if texts.len() < KEPT_TEXTS && *room > 0 {
+        texts.push(keep(room, text, KEPT_TEXT_BYTES));
     }
+}
+
+/// Makes a text of the first `most` bytes, or of as many as there is room for.
+fn keep(room: &mut usize, text: &[u8], most: usize) -> String {
+    let text = text_of(&text[..text.len().min(most).min(*room)]);
+    *room = room.saturating_sub(text.len() + size_of::<String>());
+    text
 }
 
 fn kept(text: &[u8]) -> String {

@@ -214,6 +214,8 @@ impl<E: Events> Reader<E> {
     }
 
     fn slow_line(&mut self, line: &[u8], last: Option<&[u8]>) {
+        // Whether a line came in pieces or at once must not matter.
+        let line = &line[..line.len().min(LONGEST_LINE)];
         let counted = self.tell_counted(last, self.line - 1, may_begin_build(line));
         let held = std::mem::take(&mut self.last_counted);
         let before = if counted { Some(last.unwrap_or(&held)) } else { None };

@@ -18,20 +18,22 @@ use super::{
 };
 
 /// The most builds that can write into one log at the same time; further ones take the place of the oldest.
-const MOST_LANES: usize = 32;
+const MOST_LANES: usize = 16;
 
 /// A name or an error text that is longer is cut: no real one comes near, and memory must stay bounded.
 const MOST_CONTINUATION_LINES: u32 = 1000;
 
 /// The bytes of lines that wait for the end of a quotation.
-const MOST_PENDING_BYTES: usize = 1024 * 1024;
+const MOST_PENDING_BYTES: usize = 64 * 1024;
 
 /// `PROGRESS_NO_TRUNC=0` cuts names after 72 bytes and puts three dots there.
 const CUT_NAME_BYTES: usize = 75;
 
-/// How many names of several lines are kept, to know them again when a failure repeats them, and how much of each.
-const KEPT_NAMES: usize = 100;
-const KEPT_NAME_BYTES: usize = 4096;
+/// How many names of several lines, and how many lines of an error, are known again when the client repeats them.
+const KEPT_HASHES: usize = 100;
+
+/// Steps with more indexes than this in the builds of one stream are not told apart: no real build comes near.
+const MOST_STEPS: usize = 20_000;
 
 /// How much of an output line that may still be open is kept, to know it again when it is printed in full.
 const OPEN_LINE_BYTES: usize = 4096;
@@ -83,13 +85,37 @@ struct Known {
     open_line: Option<OpenLine>,
 }
 
-#[derive(Debug, Default)]
+/// What must be kept of an output line to know it again: a few bytes for each of many steps.
+#[derive(Debug, Clone, Copy)]
 struct OpenLine {
+    length: usize,
+    hash: u64,
+    /// The same without blanks at its end, which some tools strip.
+    trimmed_length: usize,
+    trimmed_hash: u64,
+}
+
+impl OpenLine {
+    fn new(time: &[u8], text: &[u8]) -> Self {
+        let trimmed = text.trim_ascii_end();
+        Self { length: text.len(), hash: hash_line(time, text), trimmed_length: trimmed.len(), trimmed_hash: hash_line(time, trimmed) }
+    }
+
+    /// True for a line that is this one, printed again with more of its text.
+    fn is_begin_of(&self, time: &[u8], text: &[u8]) -> bool {
+        let begin = text.get(..self.length).is_some_and(|begin| hash_line(time, begin) == self.hash);
+        begin || (text.len() == self.trimmed_length && hash_line(time, text) == self.trimmed_hash)
+    }
+}
+
+/// An output line, up to [`OPEN_LINE_BYTES`] of its text.
+#[derive(Debug, Default)]
+struct OutputLine {
     time: Vec<u8>,
     text: Vec<u8>,
 }
 
-impl OpenLine {
+impl OutputLine {
     /// Keeps a line; the memory of the line before is used again, because this happens at every line that takes the slow way.
     fn set(&mut self, time: &[u8], text: &[u8]) {
         self.time.clear();
@@ -108,7 +134,8 @@ struct Lane {
     /// The step within which the printer is.
     current: Option<u32>,
     known: ByIndex<Known>,
-    /// How many of them have not ended.
+    /// How many they are, and how many of them have not ended.
+    steps: usize,
     open_steps: usize,
     highest: u32,
     has_instructions: bool,
@@ -122,13 +149,14 @@ struct Lane {
     /// Set where the last output line of the current step ends like another line of it; see [`Lane::note_output`].
     glued: Option<Glued>,
     /// The last output line that was not counted by [`Plain::count_output`], up to [`OPEN_LINE_BYTES`] of its text.
-    last_output: OpenLine,
+    last_output: OutputLine,
     /// The step of that line, while nothing else was printed after it.
     last_output_of: Option<u32>,
     /// The first lines of names that may have several, and how many followed.
-    long_names: Vec<(Vec<u8>, u32)>,
-    /// The lines of the last error of a step, because the client repeats them at the end.
-    error_lines: Vec<Vec<u8>>,
+    long_names: Vec<(u64, u32)>,
+    /// The lines of the last error of a step, because the client repeats them at the end: the beginning of the first, and hashes of all.
+    error: Vec<u8>,
+    error_lines: Vec<u64>,
 }
 
 /// A line of the printer that may stand at the end of an output line.
@@ -169,7 +197,7 @@ impl Plain {
 
     /// True where a step is within its output, so that lines of other formats cannot begin here.
     pub fn is_within_step(&self) -> bool {
-        self.lanes.iter().any(|lane| lane.current.is_some() || lane.continues_name(None) || lane.open_steps > 0)
+        self.lanes.iter().any(|lane| lane.current.is_some() || lane.continues_name(None, 0) || lane.open_steps > 0)
     }
 
     /// True where `#0` was read.
@@ -230,7 +258,7 @@ impl Plain {
         let indexed = if line.first() == Some(&b'#') { grammar::indexed(line) } else { None };
         let begins = indexed.is_some_and(|(index, text)| index == 0 && grammar::building_with(text).is_some());
         if let Some(lane) = self.lanes.get_mut(self.recent) {
-            if lane.continues_name(indexed.map(|(index, _)| index).filter(|index| *index > 0)) && !begins {
+            if lane.continues_name(indexed.map(|(index, _)| index).filter(|index| *index > 0), line.len()) && !begins {
                 return lane.continue_name(line, at, events);
             }
             if !lane.pending.is_empty() {
@@ -296,6 +324,7 @@ impl Plain {
             announced,
             current: None,
             known: ByIndex::default(),
+            steps: 0,
             open_steps: 0,
             highest: 0,
             has_instructions: false,
@@ -305,9 +334,10 @@ impl Plain {
             block: Block::None,
             fed: self.fed,
             glued: None,
-            last_output: OpenLine::default(),
+            last_output: OutputLine::default(),
             last_output_of: None,
             long_names: Vec::new(),
+            error: Vec::new(),
             error_lines: Vec::new(),
         });
         self.recent = self.lanes.len() - 1;
@@ -333,8 +363,12 @@ impl Plain {
         self.fed += 1;
         self.recent = lane;
         let fed = self.fed;
+        let full = self.lanes.iter().map(|lane| lane.steps).sum::<usize>() >= MOST_STEPS;
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.fed = fed;
+            if full && lane.known.get(index).is_none() {
+                return events.foreign(Some(lane.build), at, text);
+            }
             lane.step_line(index, body, text, at, events);
         }
     }
@@ -398,7 +432,7 @@ impl Plain {
         // After a failure the client of the failed build prints, whichever build wrote the last line.
         let failed = |lane: &Lane| !lane.error_lines.is_empty();
         if self.lanes.len() > 1 && (line == b"------" || build_error(line).is_some() || is_excerpt_head(line)) {
-            let said = |lane: &Lane| lane.error_lines.first().is_some_and(|error| memchr::memmem::find(line, error).is_some());
+            let said = |lane: &Lane| failed(lane) && memchr::memmem::find(line, &lane.error).is_some();
             let recent = self.lanes.get(self.recent).filter(|lane| failed(lane)).map(|_| self.recent);
             let other = if self.interleaved { self.lanes.iter().rposition(failed) } else { None };
             let lane = self.lanes.iter().rposition(said).or(recent).or(other);
@@ -442,7 +476,9 @@ impl Lane {
                 };
                 if let End::Error(text) = end {
                     self.open = Open::Error { index, lines: 0 };
-                    self.error_lines = vec![text.to_vec()];
+                    self.error.clear();
+                    self.error.extend_from_slice(&text[..text.len().min(OPEN_LINE_BYTES)]);
+                    self.error_lines = vec![hash(text)];
                 }
                 self.end_step(index, end, at, events);
             }
@@ -516,6 +552,7 @@ impl Lane {
         let again = self.known.get(index).is_some();
         if !again {
             self.known.insert(index, Known { ended: true, ..Known::default() });
+            self.steps += 1;
         }
         if let Some(step) = self.known.get_mut(index) {
             step.name = hash(name);
@@ -528,10 +565,10 @@ impl Lane {
             quotation.read(parsed.text);
         }
         if !again && quotation.is_open() {
-            if self.long_names.len() >= KEPT_NAMES {
+            if self.long_names.len() >= KEPT_HASHES {
                 self.long_names.remove(0);
             }
-            self.long_names.push((name[..name.len().min(KEPT_NAME_BYTES)].to_vec(), 0));
+            self.long_names.push((hash(name), 0));
         }
         self.open = Open::Name { index, quotation, lines: 0, again, length: name.len() };
         events.event(self.build, at, Event::Step { index, name });
@@ -541,7 +578,7 @@ impl Lane {
     fn make_known(&mut self, index: u32, at: At, events: &mut impl Events) {
         if self.known.get(index).is_none() {
             self.known.insert(index, Known::default());
-            self.open_steps += 1;
+            (self.steps, self.open_steps) = (self.steps + 1, self.open_steps + 1);
             events.event(self.build, at, Event::Step { index, name: b"" });
         }
     }
@@ -550,7 +587,7 @@ impl Lane {
         let Some(step) = self.known.get_mut(index) else {
             return;
         };
-        let printed_again = step.open_line.take().is_some_and(|open| open.time == time && text.starts_with(&open.text));
+        let printed_again = step.open_line.take().is_some_and(|open| open.is_begin_of(time, text));
         if printed_again {
             if step.log_lines <= HEAD_LINES {
                 events.event(self.build, at, Event::LogAgain { index, text });
@@ -568,22 +605,34 @@ impl Lane {
     /// Remembers the first `length` bytes of the output line before a switch. The printer says nothing of whether that line is complete;
     /// it is an open one exactly if the next output of the step begins with the same time and text.
     fn remember_open_line(&mut self, index: u32, length: usize) {
-        let OpenLine { time, text } = &self.last_output;
-        let open_line = OpenLine { time: time.clone(), text: text[..text.len().min(length)].to_vec() };
+        let OutputLine { time, text } = &self.last_output;
+        let open_line = OpenLine::new(time, &text[..text.len().min(length)]);
         if let Some(step) = self.known.get_mut(index) {
             step.open_line = Some(open_line);
         }
     }
 
     /// True where the next line, of step `index` by its looks, goes on with a name.
-    fn continues_name(&self, index: Option<u32>) -> bool {
+    fn continues_name(&self, index: Option<u32>, length: usize) -> bool {
         match self.open {
             Open::Name { index: named, quotation, lines, .. } => {
-                index != Some(named) && quotation.is_open() && lines < MOST_CONTINUATION_LINES && self.pending_bytes < MOST_PENDING_BYTES
+                index != Some(named)
+                    && quotation.is_open()
+                    && lines < MOST_CONTINUATION_LINES
+                    && self.pending_bytes + length < MOST_PENDING_BYTES
             }
             Open::RepeatedName { lines } => lines > 0,
             _ => false,
         }
+    }
+
+    /// Which line of the last error of a step this is, if it is one.
+    fn repeated_error(&self, line: &[u8]) -> Option<usize> {
+        if self.error_lines.is_empty() {
+            return None;
+        }
+        let hash = hash(line);
+        self.error_lines.iter().position(|error| *error == hash)
     }
 
     /// The lines that were held back belong to the name.
@@ -602,8 +651,8 @@ impl Lane {
 
     /// How many more lines a name has that begins with this one.
     fn lines_after(&self, first: &[u8]) -> u32 {
-        let first = &first[..first.len().min(KEPT_NAME_BYTES)];
-        self.long_names.iter().rev().find(|(name, lines)| *lines > 0 && name == first).map_or(0, |(_, lines)| *lines)
+        let first = hash(first);
+        self.long_names.iter().rev().find(|(name, lines)| *lines > 0 && *name == first).map_or(0, |(_, lines)| *lines)
     }
 
     fn continue_name(&mut self, line: &[u8], at: At, events: &mut impl Events) {
@@ -614,7 +663,7 @@ impl Lane {
                 *length += 1 + line.len();
                 let cut = *length == CUT_NAME_BYTES && line.ends_with(b"...");
                 let (index, again) = (*index, *again);
-                self.pending_bytes += line.len();
+                self.pending_bytes += line.len() + size_of::<(At, Vec<u8>)>();
                 self.pending.push((at, line.to_vec()));
                 if closes || cut {
                     self.name_has_pending(index, again, events);
@@ -643,8 +692,8 @@ impl Lane {
                     && !is_excerpt_head(line) =>
             {
                 self.open = Open::Error { index, lines: lines + 1 };
-                if self.error_lines.len() < 100 {
-                    self.error_lines.push(line.to_vec());
+                if self.error_lines.len() < KEPT_HASHES {
+                    self.error_lines.push(hash(line));
                 }
                 return events.event(self.build, at, Event::ErrorContinues { index, line });
             }
@@ -680,7 +729,7 @@ impl Lane {
             || line.ends_with(b"warnings found:")
         {
             self.block = Block::Warnings;
-        } else if let Some(repeated) = self.error_lines.iter().position(|error| error == line) {
+        } else if let Some(repeated) = self.repeated_error(line) {
             // docker 20.10 ends with the bare text of the error, and every client repeats the further lines of a long one.
             if repeated == 0 {
                 events.event(self.build, at, Event::BuildError { text: line, certain: true });
@@ -710,6 +759,12 @@ fn is_header(text: &[u8]) -> bool {
         b"naming to ",
     ];
     name::is_certain(text) && !PROGRESS.iter().any(|start| text.starts_with(start))
+}
+
+fn hash_line(time: &[u8], text: &[u8]) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    std::hash::Hash::hash(&(time, text), &mut hasher);
+    std::hash::Hasher::finish(&hasher)
 }
 
 fn hash(name: &[u8]) -> u64 {

@@ -110,8 +110,17 @@ struct Member {
     error: String,
 }
 
+/// What a hostile log may make the reader remember: vertexes, the length of a digest or an id, vertexes and intervals of a step, bytes of
+/// all errors.
+/// No real build comes near.
+const MOST_VERTEXES: usize = 20_000;
+const LONGEST_DIGEST: usize = 256;
+const MOST_MEMBERS: usize = 100;
+const MOST_INTERVALS: usize = 1000;
+const MOST_ERROR_BYTES: usize = 4 * 1024 * 1024;
+
 /// An output line is kept up to this length; its rest is only skipped.
-const LINE_BYTES: usize = 4096;
+const LINE_BYTES: usize = 1024;
 
 /// Reads one build in rawjson.
 #[derive(Debug)]
@@ -122,6 +131,8 @@ pub struct RawJson {
     /// The group of each vertex that is in one.
     groups: HashMap<String, String>,
     indexes: u32,
+    /// Bytes of the errors that are kept.
+    error_bytes: usize,
 }
 
 impl RawJson {
@@ -130,7 +141,7 @@ impl RawJson {
         let build = BuildId(*next_build);
         *next_build += 1;
         events.event(build, at, Event::Begin { format: Format::RawJson, interleaved: false });
-        Self { build, steps: HashMap::new(), groups: HashMap::new(), indexes: 0 }
+        Self { build, steps: HashMap::new(), groups: HashMap::new(), indexes: 0, error_bytes: 0 }
     }
 
     /// The build that is read.
@@ -202,6 +213,10 @@ impl RawJson {
     }
 
     fn vertex(&mut self, vertex: &Vertex<'_>, at: At, events: &mut impl Events) {
+        let longest = vertex.group.as_ref().map_or(0, |group| group.id.len()).max(vertex.digest.len());
+        if longest > LONGEST_DIGEST || (self.groups.len() >= MOST_VERTEXES && !self.groups.contains_key(vertex.digest.as_ref())) {
+            return;
+        }
         if let Some(group) = &vertex.group
             && !self.groups.contains_key(vertex.digest.as_ref())
         {
@@ -209,14 +224,26 @@ impl RawJson {
         }
         let name = vertex.group.as_ref().map_or(&vertex.name, |group| &group.name);
         let key = self.key(&vertex.digest).to_owned();
+        if self.steps.len() >= MOST_VERTEXES && !self.steps.contains_key(&key) {
+            return;
+        }
         let known = self.steps.entry(key).or_default();
+        if known.members.len() >= MOST_MEMBERS && !known.members.contains_key(vertex.digest.as_ref()) {
+            return;
+        }
         let member = known.members.entry(vertex.digest.clone().into_owned()).or_default();
         member.weak = vertex.group.as_ref().is_some_and(|group| group.weak);
-        (member.cached, member.error) = (vertex.cached, vertex.error.clone().into_owned());
+        member.cached = vertex.cached;
+        if self.error_bytes + vertex.error.len() <= MOST_ERROR_BYTES {
+            self.error_bytes = self.error_bytes + vertex.error.len() - member.error.len();
+            member.error = vertex.error.clone().into_owned();
+        }
         if let Some(started) = vertex.started {
             member.started = Some(started.as_nanosecond());
             member.running = vertex.completed.is_none();
-            if let Some(completed) = vertex.completed {
+            if let Some(completed) = vertex.completed
+                && known.intervals.len() < MOST_INTERVALS
+            {
                 merge(&mut known.intervals, (started.as_nanosecond(), completed.as_nanosecond()));
             }
         }

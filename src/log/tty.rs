@@ -33,6 +33,9 @@ enum Look {
     Failed,
 }
 
+/// Terminals are narrower; what is longer is cut.
+const LONGEST_NAME: usize = 1024;
+
 /// A build with more steps than this is no build.
 const MOST_STEPS: usize = 10_000;
 
@@ -95,6 +98,7 @@ impl Tty {
             (Look::Running, name)
         };
         let known = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
+        let name = &name[..name.len().min(LONGEST_NAME)];
         if self.steps.len() >= MOST_STEPS && !self.steps.contains_key(name) {
             return;
         }
