@@ -20,10 +20,15 @@ pub struct DotenvError {
 /// Reads an environment file into names and values, in the order of the file.
 ///
 /// `env` is the real environment: it gives the values of names without `=`, and wins over the file.
+/// `earlier` is what files before this one said: a value may use it, but does not yield to it.
 ///
 /// # Errors
 /// A name with a character that no name may have, or a quote that does not end.
-pub fn parse(text: &str, env: &Env<'_>) -> Result<Vec<(String, String)>, DotenvError> {
+pub fn parse(
+    text: &str,
+    env: &Env<'_>,
+    earlier: &Env<'_>,
+) -> Result<Vec<(String, String)>, DotenvError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut vars: Vec<(String, String)> = Vec::new();
     let mut rest = text;
@@ -66,11 +71,13 @@ pub fn parse(text: &str, env: &Env<'_>) -> Result<Vec<(String, String)>, DotenvE
         }
         let after = after.trim_start_matches([' ', '\t', '\r']);
         let lookup = |key: &str| {
-            env(key).or_else(|| {
-                vars.iter()
-                    .find(|(name, _)| name == key)
-                    .map(|(_, value)| value.clone())
-            })
+            env(key)
+                .or_else(|| {
+                    vars.iter()
+                        .find(|(name, _)| name == key)
+                        .map(|(_, value)| value.clone())
+                })
+                .or_else(|| earlier(key))
         };
         let (value, next) = value(after, &lookup).map_err(fail)?;
         rest = next;
@@ -165,7 +172,7 @@ mod tests {
     #[test]
     fn every_form() {
         let text = "# c\nA=1\nexport B = two # c\nC='$A #x'\nD=\"$A\\n${B}\" # c\nE=$A#b\nF:y\nREAL=file\nREAL2=${REAL}-${NO:-d}\nREAL\nUNSET\nG=\nH=\"a\nb\"\n";
-        let vars = parse(text, &env).unwrap();
+        let vars = parse(text, &env, &|_| None).unwrap();
         let get = |name: &str| {
             vars.iter()
                 .find(|(n, _)| n == name)
@@ -190,15 +197,15 @@ mod tests {
 
     #[test]
     fn mistakes_have_lines() {
-        assert_eq!(parse("A=1\nB=\"x\n", &env).unwrap_err().line, 2);
-        assert_eq!(parse("\nA B=1\n", &env).unwrap_err().line, 2);
-        assert_eq!(parse("=1", &env).unwrap_err().line, 1);
+        assert_eq!(parse("A=1\nB=\"x\n", &env, &|_| None).unwrap_err().line, 2);
+        assert_eq!(parse("\nA B=1\n", &env, &|_| None).unwrap_err().line, 2);
+        assert_eq!(parse("=1", &env, &|_| None).unwrap_err().line, 1);
     }
 
     proptest! {
         #[test]
         fn no_text_panics(text in "[A=:'\"# \\n\\\\${}üx]{0,50}") {
-            let _ = parse(&text, &env);
+            let _ = parse(&text, &env, &|_| None);
         }
     }
 }
