@@ -452,7 +452,7 @@ fn functions_and_templates() {
         ("sanitize(\"a.b/c\")", "a_b_c"),
         ("coalesce(null, \"x\")", "x"),
         ("element([\"a\", \"b\"], 3)", "b"),
-        ("[{ n = \"p\" }, { n = \"q\" }][*].n[1]", "q"),
+        ("[{ n = \"p\" }, { n = \"q\" }].*.n[1]", "q"),
         (
             "join(\",\", [{ n = [\"p\"] }, { n = [\"q\"] }][*].n[0])",
             "p,q",
