@@ -74,7 +74,7 @@ pub enum CommandError {
         count: usize,
     },
     /// A flag's value cannot be read.
-    #[error("{flag} {value:?}: {message}")]
+    #[error("--{flag} {value:?}: {message}")]
     Value {
         /// The flag.
         flag: &'static str,
@@ -191,6 +191,15 @@ pub fn parse_words(
     Ok(command)
 }
 
+/// The script that a command runs (`bash build.sh`, `./deploy.sh`), for the caller to read and hand to
+/// [`find_builds_in_script`]; `None` where the command is a build itself or runs no file by its path.
+pub fn script_path(words: &[String]) -> Option<&str> {
+    if wrappers::unwrap(words).is_some() {
+        return None;
+    }
+    wrappers::script_path(words)
+}
+
 impl BuildCommand {
     fn new(client: ClientKind, dir: &Path, parsed: &Parsed) -> Self {
         Self {
@@ -274,7 +283,7 @@ fn docker_build(
     }
     for value in parsed.all("build-context") {
         let (name, source) = value.split_once('=').ok_or_else(|| CommandError::Value {
-            flag: "--build-context",
+            flag: "build-context",
             value: value.to_owned(),
             message: "expected NAME=VALUE".to_owned(),
         })?;
@@ -292,7 +301,7 @@ fn docker_build(
     for value in parsed.all("output") {
         let entry =
             TypedEntry::parse_output(value, None).map_err(|message| CommandError::Value {
-                flag: "--output",
+                flag: "output",
                 value: value.to_owned(),
                 message,
             })?;
@@ -489,7 +498,7 @@ fn buildctl(args: &[String], cwd: &Path, env: &Env<'_>) -> Result<BuildCommand, 
                     Some(dir) => ContextSource::dir(dir, cwd),
                     None => {
                         return Err(CommandError::Value {
-                            flag: "--opt",
+                            flag: "opt",
                             value: format!("{name}={value}"),
                             message: format!("there is no --local {key}=DIR"),
                         });
@@ -521,7 +530,7 @@ fn buildctl(args: &[String], cwd: &Path, env: &Env<'_>) -> Result<BuildCommand, 
     for value in parsed.all("output") {
         let entry =
             TypedEntry::parse_output(value, None).map_err(|message| CommandError::Value {
-                flag: "--output",
+                flag: "output",
                 value: value.to_owned(),
                 message,
             })?;

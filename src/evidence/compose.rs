@@ -365,6 +365,9 @@ impl ComposeProject {
     }
 }
 
+/// A key, its value where it has one, and the node that says it.
+type KeyValue<'n> = (String, Option<String>, &'n Node);
+
 /// Finds the file of a node, and says what is wrong with it.
 struct Places<'s> {
     sources: &'s [load::Source],
@@ -454,8 +457,8 @@ impl Places<'_> {
         &self,
         node: Option<&'n Node>,
         path: &str,
-    ) -> Result<Vec<(String, Option<String>, &'n Node)>, ComposeError> {
-        let mut out: Vec<(String, Option<String>, &Node)> = Vec::new();
+    ) -> Result<Vec<KeyValue<'n>>, ComposeError> {
+        let mut out: Vec<KeyValue<'n>> = Vec::new();
         let Some(node) = node.filter(|node| !node.is_null()) else {
             return Ok(out);
         };

@@ -589,7 +589,7 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..12 {
             let alias = format!("*a{}", level - 1);
-            let items = vec![alias.as_str(); 10].join(", ");
+            let items = [alias.as_str(); 10].join(", ");
             text.push_str(&format!("a{level}: &a{level} [{items}]\n"));
         }
         assert!(matches!(parse(&text, 0), Err(YamlError::TooLarge { .. })));

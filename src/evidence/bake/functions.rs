@@ -52,10 +52,7 @@ pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
     }
     if !TAKES_NULL.contains(&name) && args.iter().any(Val::is_unknown) {
         // Only for names that exist: an unknown function stays an error.
-        return match dispatch(name, &[]) {
-            None => None,
-            Some(_) => Some(Ok(Val::Unknown)),
-        };
+        return dispatch(name, &[]).map(|_| Ok(Val::Unknown));
     }
     dispatch(name, args)
 }
@@ -161,7 +158,7 @@ fn strings(name: &str, args: &[Val]) -> Option<Result> {
         "split" => (|| {
             let (separator, t) = (text(args, 0)?, text(args, 1)?);
             let parts: Vec<Val> = if separator.is_empty() {
-                t.chars().map(|c| Val::str(c)).collect()
+                t.chars().map(Val::str).collect()
             } else {
                 t.split(separator.as_str()).map(Val::str).collect()
             };
@@ -879,7 +876,7 @@ fn base64_decode(text: &str) -> Option<Vec<u8>> {
         .bytes()
         .filter(|b| !matches!(b, b'\n' | b'\r'))
         .collect();
-    if bytes.len() % 4 != 0 {
+    if !bytes.len().is_multiple_of(4) {
         return None;
     }
     let padding = bytes.iter().rev().take_while(|&&b| b == b'=').count();

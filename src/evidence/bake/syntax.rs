@@ -20,6 +20,21 @@ pub(super) struct Attr {
     pub name: String,
     pub expr: Expression,
     pub line: usize,
+    /// Where the entries of an object or the items of a list stand; items have no name.
+    pub inner: Vec<(String, usize)>,
+}
+
+impl Attr {
+    /// The line of an entry; that of the attribute where it is not known.
+    pub fn entry_line(&self, name: &str) -> usize {
+        let entry = self.inner.iter().find(|(known, _)| known == name);
+        entry.map_or(self.line, |(_, line)| *line)
+    }
+
+    /// The line of an item; that of the attribute where it is not known.
+    pub fn item_line(&self, at: usize) -> usize {
+        self.inner.get(at).map_or(self.line, |(_, line)| *line)
+    }
 }
 
 /// A block with its label.
@@ -87,6 +102,7 @@ fn body_parts(body: &Body, lines: &Lines, depth: usize) -> Result<Parts, SyntaxE
                     name: attribute.key.as_str().to_owned(),
                     expr: attribute.value.clone(),
                     line: lines.line(span.start),
+                    inner: inner_lines(&attribute.value, lines),
                 });
             }
             Structure::Block(block) => {
@@ -115,6 +131,38 @@ fn body_parts(body: &Body, lines: &Lines, depth: usize) -> Result<Parts, SyntaxE
         }
     }
     Ok((attrs, blocks))
+}
+
+/// Where the entries of an object or the items of a list stand.
+fn inner_lines(expr: &Expression, lines: &Lines) -> Vec<(String, usize)> {
+    let at = |span: Option<std::ops::Range<usize>>| lines.line(span.unwrap_or_default().start);
+    match expr {
+        Expression::Array(items) => items
+            .iter()
+            .map(|i| (String::new(), at(i.span())))
+            .collect(),
+        Expression::Object(object) => object
+            .iter()
+            .filter_map(|(key, _)| match key {
+                ObjectKey::Ident(name) => Some((name.as_str().to_owned(), at(name.span()))),
+                ObjectKey::Expression(expr) => match expr {
+                    Expression::String(text) => Some((text.value().clone(), at(text.span()))),
+                    Expression::Variable(name) => Some((name.as_str().to_owned(), at(name.span()))),
+                    _ => None,
+                },
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The same for JSON.
+fn inner_json_lines(node: &Node) -> Vec<(String, usize)> {
+    match &node.value {
+        Value::Map(entries) => entries.iter().map(|e| (e.key.clone(), e.line)).collect(),
+        Value::Seq(items) => items.iter().map(|i| (String::new(), i.line)).collect(),
+        Value::Null | Value::Scalar(..) => Vec::new(),
+    }
 }
 
 /// Reads HCL in JSON.
@@ -148,6 +196,7 @@ pub(super) fn parse_json(text: &str) -> Result<File, SyntaxError> {
                 name: entry.key.clone(),
                 expr: expression(&entry.node)?,
                 line: entry.line,
+                inner: inner_json_lines(&entry.node),
             });
         }
     }
@@ -184,6 +233,7 @@ fn labelled(kind: &str, node: &Node, blocks: &mut Vec<Block>) -> Result<(), Synt
                     name: field.key.clone(),
                     expr: expression(&field.node)?,
                     line: field.line,
+                    inner: inner_json_lines(&field.node),
                 });
             }
             blocks.push(Block {

@@ -138,14 +138,18 @@ fn strings(value: Val) -> Result<Vec<String>, String> {
 }
 
 /// Entries of `cache-from`, `cache-to` or `output`: strings, or objects with a `type`.
-fn entries(value: Val, place: &Place, output: bool) -> Result<Vec<TypedEntry>, String> {
+fn entries(value: Val, attr: &Attr, file: &Path, output: bool) -> Result<Vec<TypedEntry>, String> {
     let items = match value {
         Val::Null | Val::Unknown => return Ok(Vec::new()),
         Val::List(items) => items,
         other => return Err(format!("a list is needed, not a {}", other.kind())),
     };
     let mut out = Vec::new();
-    for item in items {
+    for (at, item) in items.into_iter().enumerate() {
+        let place = &Place {
+            file: file.to_owned(),
+            line: attr.item_line(at),
+        };
         match item {
             Val::Map(map) => {
                 let mut attrs = BTreeMap::new();
@@ -267,10 +271,6 @@ impl Target {
             return Ok(());
         }
         let value = evaluator.eval(&attr.expr, locals)?;
-        let place = Place {
-            file: file.to_owned(),
-            line: attr.line,
-        };
         let boolean = |value: &Val| match value {
             Val::Null | Val::Unknown => Ok(None),
             other => other.to_bool().map(Some),
@@ -290,10 +290,10 @@ impl Target {
             "tags" => self.tags = list(value)?,
             "platforms" => self.platforms = list(value)?,
             "no-cache-filter" => self.no_cache_filter = strings(value)?,
-            "cache-from" => self.cache_from = given(value, |v| entries(v, &place, false))?,
-            "cache-to" => self.cache_to = given(value, |v| entries(v, &place, false))?,
-            "output" => self.outputs = given(value, |v| entries(v, &place, true))?,
-            "args" => self.args = args(value, attr, &place)?,
+            "cache-from" => self.cache_from = given(value, |v| entries(v, attr, file, false))?,
+            "cache-to" => self.cache_to = given(value, |v| entries(v, attr, file, false))?,
+            "output" => self.outputs = given(value, |v| entries(v, attr, file, true))?,
+            "args" => self.args = args(value, attr, file)?,
             "contexts" => {
                 for (key, value) in object(value)? {
                     let text = value.to_text()?.unwrap_or_default();
@@ -514,17 +514,20 @@ fn object(value: Val) -> Result<BTreeMap<String, Val>, String> {
 }
 
 /// The arguments of a target; null ones say nothing.
-fn args(value: Val, attr: &Attr, place: &Place) -> Result<Vec<BuildArg>, String> {
-    let _ = attr;
+fn args(value: Val, attr: &Attr, file: &Path) -> Result<Vec<BuildArg>, String> {
     let mut out = Vec::new();
     for (name, value) in object(value)? {
         if value == Val::Null {
             continue;
         }
+        let line = attr.entry_line(&name);
         out.push(BuildArg {
             name,
             value: value.to_text()?,
-            place: Some(place.clone()),
+            place: Some(Place {
+                file: file.to_owned(),
+                line,
+            }),
         });
     }
     Ok(out)

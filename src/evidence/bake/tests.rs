@@ -265,7 +265,7 @@ fn inheritance_follows_its_order() {
     let files = Files::new(&[
         (
             "docker-bake.hcl",
-            "target \"a\" {\n  args = { X = \"a\", Y = \"a\" }\n  cache-from = [\"r:a\"]\n  tags = [\"a\"]\n  platforms = [\"linux/amd64\"]\n}\ntarget \"b\" {\n  args = { X = \"b\" }\n  cache-from = [{ type = \"gha\", scope = \"s\" }, \"r:a\"]\n  context = \"b\"\n}\ntarget \"t\" {\n  inherits = [\"a\", \"b\"]\n  args = { X = null, Z = target.a.tags[0] }\n  tags = [\"t\", \"t\", \"\"]\n  dockerfile-inline = <<-EOT\n    FROM x\n      RUN y\n    EOT\n}\n",
+            "target \"a\" {\n  args = { X = \"a\",\n Y = \"a\" }\n  cache-from = [\"r:a\"]\n  tags = [\"a\"]\n  platforms = [\"linux/amd64\"]\n}\ntarget \"b\" {\n  args = { X = \"b\" }\n  cache-from = [\n{ type = \"gha\", scope = \"s\" }, \"r:a\"]\n  context = \"b\"\n}\ntarget \"t\" {\n  inherits = [\"a\", \"b\"]\n  args = { X = null, Z = target.a.tags[0] }\n  tags = [\"t\", \"t\", \"\"]\n  dockerfile-inline = <<-EOT\n    FROM x\n      RUN y\n    EOT\n}\n",
         ),
         (
             "docker-bake.override.hcl",
@@ -279,6 +279,13 @@ fn inheritance_follows_its_order() {
         (arg("X"), arg("Y"), arg("Z"), arg("W")),
         (Some("b"), Some("a"), Some("a"), Some("over"))
     );
+    let lines: Vec<_> = t
+        .args
+        .iter()
+        .map(|a| (a.name.as_str(), a.place.as_ref().unwrap().line))
+        .collect();
+    assert_eq!(lines, [("X", 9), ("Y", 3), ("Z", 16), ("W", 1)]);
+    assert_eq!(t.cache_from[1].place.as_ref().unwrap().line, 11);
     assert_eq!(t.tags, ["t"]);
     assert_eq!(t.platforms, ["linux/amd64"]);
     assert_eq!(

@@ -327,6 +327,22 @@ ssh host 'docker build .'
     assert_eq!(builds[3].words.last().map(String::as_str), Some("."));
 }
 
+#[test]
+fn scripts_are_named() {
+    for (text, path) in [
+        ("REG=x TAG=a bash rebuild.sh", Some("rebuild.sh")),
+        ("bash -euo pipefail ./a.sh b", Some("./a.sh")),
+        ("sh -e -o pipefail a.sh", Some("a.sh")),
+        ("sudo ./deploy.sh --all", Some("./deploy.sh")),
+        ("bash -c 'x'", None),
+        ("make all", None),
+        ("/usr/bin/docker build .", None),
+    ] {
+        let words = shlex::split(text).unwrap();
+        assert_eq!(script_path(&words), path, "{text}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_script_panics(text in "(docker (build|compose build) )?[ \n;&|(){}$`'\"\\\\<>#a-c=.ü-]{0,60}") {

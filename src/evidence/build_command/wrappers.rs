@@ -123,6 +123,34 @@ pub(super) fn shell_text(words: &[String]) -> Option<&str> {
     words.get(at + 2 + flag).map(String::as_str)
 }
 
+/// The script file that words run: `bash -e build.sh X`, `sudo ./build.sh`.
+pub(super) fn script_path(words: &[String]) -> Option<&str> {
+    let (at, ..) = strip(words);
+    let program = words.get(at)?;
+    if ["sh", "bash", "dash", "zsh", "ash", "ksh"].contains(&base_name(program)) {
+        let mut rest = words[at + 1..].iter();
+        while let Some(word) = rest.next() {
+            match word.as_str() {
+                // The options of a shell that take a value.
+                "-o" | "+o" | "-O" | "+O" | "--rcfile" | "--init-file" => {
+                    rest.next();
+                }
+                flag if flag.starts_with(['-', '+']) => {
+                    if !flag.starts_with("--") && flag.contains('c') {
+                        return None;
+                    }
+                    if !flag.starts_with("--") && flag.ends_with('o') {
+                        rest.next();
+                    }
+                }
+                script => return Some(script),
+            }
+        }
+        return None;
+    }
+    program.contains('/').then_some(program.as_str())
+}
+
 /// Finds the build command in words; `None` where they are none.
 pub(super) fn unwrap(words: &[String]) -> Option<Call<'_>> {
     let (at, env, dir) = strip(words);
