@@ -8,24 +8,28 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use hcl_edit::expr::{
-    BinaryOperator, Conditional, Expression, ForExpr, FuncCall, ObjectKey, Traversal,
-    TraversalOperator, UnaryOperator,
+    Conditional, Expression, ForExpr, FuncCall, ObjectKey, Traversal, TraversalOperator,
+    UnaryOperator,
 };
-use hcl_edit::template::{Directive, Element, Strip, Template};
+use hcl_edit::template::Strip;
 
 use super::super::build_target::Env;
 use super::functions;
+use super::ops::{binary, from_env, index, items, keyword, type_name};
 use super::syntax::{Attr, Block};
+use super::template::{Single, template_of};
 use super::value::Val;
 
 /// Expressions that one file may evaluate.
 const MAX_STEPS: usize = 500_000;
-/// Calls and references that may nest.
-const MAX_DEPTH: usize = 60;
+/// Expressions, calls and references that may nest; keeps the recursion within the stack.
+const MAX_DEPTH: usize = 200;
+/// Levels that lists and objects may nest.
+const MAX_VALUE_DEPTH: usize = 100;
 /// Bytes that one value may take.
-const MAX_VALUE_BYTES: usize = 8 << 20;
+pub(super) const MAX_VALUE_BYTES: usize = 8 << 20;
 
-type Result<T> = std::result::Result<T, String>;
+pub(super) type Result<T> = std::result::Result<T, String>;
 
 /// The names that a `for` or a function's parameters add.
 pub(super) type Locals = Vec<(String, Val)>;
@@ -233,7 +237,15 @@ impl<'a> Evaluator<'a> {
         if self.steps.get() > MAX_STEPS {
             return Err("the expressions take too long".to_owned());
         }
-        let value = match expr {
+        let value = self.deeper(|| self.eval_inner(expr, locals))?;
+        match value.size(MAX_VALUE_DEPTH) {
+            Some(size) if size <= MAX_VALUE_BYTES => Ok(value),
+            _ => Err("a value grows too large".to_owned()),
+        }
+    }
+
+    fn eval_inner(&self, expr: &Expression, locals: &Locals) -> Result<Val> {
+        Ok(match expr {
             Expression::Null(_) => Val::Null,
             Expression::Bool(value) => Val::Bool(*value.value()),
             Expression::Number(number) => Val::Num(number.value().as_f64().unwrap_or(0.0)),
@@ -283,13 +295,7 @@ impl<'a> Evaluator<'a> {
                 binary(*op.operator.value(), &left, &right)?
             }
             Expression::ForExpr(for_expr) => self.for_expr(for_expr, locals)?,
-        };
-        match &value {
-            Val::Str(_) | Val::List(_) | Val::Map(_) if value.size() > MAX_VALUE_BYTES => {
-                Err("a value grows too large".to_owned())
-            }
-            _ => Ok(value),
-        }
+        })
     }
 
     fn name(&self, name: &str, locals: &Locals) -> Result<Val> {
@@ -538,305 +544,5 @@ impl<'a> Evaluator<'a> {
         }
         // A function sees its parameters and the globals, not the caller's names.
         self.eval(&result.expr, &locals)
-    }
-
-    // ---- templates -----------------------------------------------------------------------------
-
-    fn template(&self, template: &Template, locals: &Locals) -> Result<Val> {
-        self.elements(template.iter().collect(), Strip::None, Strip::None, locals)
-    }
-
-    /// Joins the parts of a template; `before` and `after` are the `~` of what encloses it.
-    fn elements(
-        &self,
-        elements: Vec<&Element>,
-        before: Strip,
-        after: Strip,
-        locals: &Locals,
-    ) -> Result<Val> {
-        let mut out = String::new();
-        for (at, element) in elements.iter().enumerate() {
-            match element {
-                Element::Literal(text) => {
-                    let mut text = text.value().as_str();
-                    let previous = if at == 0 {
-                        before
-                    } else {
-                        outer_end(elements[at - 1])
-                    };
-                    let next = elements.get(at + 1).map_or(after, |e| outer_start(e));
-                    if previous.strip_end() {
-                        text = trim_start(text);
-                    }
-                    if next.strip_start() {
-                        text = trim_end(text);
-                    }
-                    out.push_str(text);
-                }
-                Element::Interpolation(interpolation) => {
-                    match self.eval(&interpolation.expr, locals)? {
-                        Val::Null => return Err("null cannot stand in a string".to_owned()),
-                        value => match value.to_text()? {
-                            Some(text) => out.push_str(&text),
-                            None => return Ok(Val::Unknown),
-                        },
-                    }
-                }
-                Element::Directive(directive) => match self.directive(directive, locals)? {
-                    Val::Str(text) => out.push_str(&text),
-                    other => return Ok(other),
-                },
-            }
-            if out.len() > MAX_VALUE_BYTES {
-                return Err("a value grows too large".to_owned());
-            }
-        }
-        Ok(Val::Str(out))
-    }
-
-    fn directive(&self, directive: &Directive, locals: &Locals) -> Result<Val> {
-        let body = |template: &Template, before, after, locals: &Locals| {
-            self.elements(template.iter().collect(), before, after, locals)
-        };
-        match directive {
-            Directive::If(dir) => {
-                let condition = self.eval(&dir.if_expr.cond_expr, locals)?;
-                if condition.is_unknown() {
-                    return Ok(Val::Unknown);
-                }
-                let end = dir.endif_expr.strip;
-                if condition.to_bool()? {
-                    let end = dir.else_expr.as_ref().map_or(end, |e| e.strip);
-                    body(&dir.if_expr.template, dir.if_expr.strip, end, locals)
-                } else if let Some(otherwise) = &dir.else_expr {
-                    body(&otherwise.template, otherwise.strip, end, locals)
-                } else {
-                    Ok(Val::str(""))
-                }
-            }
-            Directive::For(dir) => {
-                let Some(items) = items(self.eval(&dir.for_expr.collection_expr, locals)?)? else {
-                    return Ok(Val::Unknown);
-                };
-                let mut out = String::new();
-                let mut inner = locals.clone();
-                let base = inner.len();
-                for (key, value) in items {
-                    inner.truncate(base);
-                    if let Some(name) = &dir.for_expr.key_var {
-                        inner.push((name.as_str().to_owned(), key));
-                    }
-                    inner.push((dir.for_expr.value_var.as_str().to_owned(), value));
-                    match body(
-                        &dir.for_expr.template,
-                        dir.for_expr.strip,
-                        dir.endfor_expr.strip,
-                        &inner,
-                    )? {
-                        Val::Str(text) => out.push_str(&text),
-                        other => return Ok(other),
-                    }
-                    if out.len() > MAX_VALUE_BYTES {
-                        return Err("a value grows too large".to_owned());
-                    }
-                }
-                Ok(Val::Str(out))
-            }
-        }
-    }
-}
-
-enum Single<'e> {
-    Expr(&'e Expression),
-    No,
-}
-
-fn template_of(template: &hcl_edit::template::StringTemplate) -> Single<'_> {
-    let mut elements = template.iter();
-    match (elements.next(), elements.next()) {
-        (Some(Element::Interpolation(only)), None) => Single::Expr(&only.expr),
-        _ => Single::No,
-    }
-}
-
-/// The `~` of an element towards what follows it.
-fn outer_end(element: &Element) -> Strip {
-    match element {
-        Element::Literal(_) => Strip::None,
-        Element::Interpolation(i) => i.strip,
-        Element::Directive(d) => match d.as_ref() {
-            Directive::If(dir) => dir.endif_expr.strip,
-            Directive::For(dir) => dir.endfor_expr.strip,
-        },
-    }
-}
-
-/// The `~` of an element towards what stands before it.
-fn outer_start(element: &Element) -> Strip {
-    match element {
-        Element::Literal(_) => Strip::None,
-        Element::Interpolation(i) => i.strip,
-        Element::Directive(d) => match d.as_ref() {
-            Directive::If(dir) => dir.if_expr.strip,
-            Directive::For(dir) => dir.for_expr.strip,
-        },
-    }
-}
-
-fn trim_start(text: &str) -> &str {
-    let text = text.trim_start_matches(|c: char| c.is_whitespace() && c != '\n' && c != '\r');
-    text.strip_prefix("\r\n")
-        .or_else(|| text.strip_prefix('\n'))
-        .unwrap_or(text)
-}
-
-fn trim_end(text: &str) -> &str {
-    let text = text.trim_end_matches(|c: char| c.is_whitespace() && c != '\n' && c != '\r');
-    text.strip_suffix("\r\n")
-        .or_else(|| text.strip_suffix('\n'))
-        .unwrap_or(text)
-}
-
-/// Keys and values of a collection; `None` where it is not known.
-fn items(collection: Val) -> Result<Option<Vec<(Val, Val)>>> {
-    match collection {
-        Val::List(items) => Ok(Some(
-            items
-                .into_iter()
-                .enumerate()
-                .map(|(at, item)| {
-                    #[expect(
-                        clippy::cast_precision_loss,
-                        reason = "an index of a list in memory is small"
-                    )]
-                    let at = at as f64;
-                    (Val::Num(at), item)
-                })
-                .collect(),
-        )),
-        Val::Map(entries) => Ok(Some(
-            entries.into_iter().map(|(k, v)| (Val::Str(k), v)).collect(),
-        )),
-        Val::Unknown => Ok(None),
-        other => Err(format!("for cannot go over a {}", other.kind())),
-    }
-}
-
-pub(super) fn index(value: Val, key: &Val) -> Result<Val> {
-    match value {
-        Val::Unknown => Ok(Val::Unknown),
-        Val::Map(mut entries) => {
-            let Some(key) = key.to_text()? else {
-                return Ok(Val::Unknown);
-            };
-            entries
-                .remove(&key)
-                .ok_or_else(|| format!("there is no {key:?} in it"))
-        }
-        Val::List(mut items) => {
-            let number = key.to_num()?;
-            if number.fract() == 0.0 && number >= 0.0 && number < items.len() as f64 {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "checked above"
-                )]
-                let at = number as usize;
-                Ok(items.swap_remove(at))
-            } else {
-                Err(format!(
-                    "there is no element {number} in a list of {}",
-                    items.len()
-                ))
-            }
-        }
-        other => Err(format!("a {} has no elements", other.kind())),
-    }
-}
-
-fn binary(operator: BinaryOperator, left: &Val, right: &Val) -> Result<Val> {
-    if left.is_unknown() || right.is_unknown() {
-        return Ok(Val::Unknown);
-    }
-    let numbers = || Ok::<_, String>((left.to_num()?, right.to_num()?));
-    Ok(match operator {
-        BinaryOperator::Eq => Val::Bool(left == right),
-        BinaryOperator::NotEq => Val::Bool(left != right),
-        BinaryOperator::And => Val::Bool(left.to_bool()? && right.to_bool()?),
-        BinaryOperator::Or => Val::Bool(left.to_bool()? || right.to_bool()?),
-        BinaryOperator::Less => numbers().map(|(a, b)| Val::Bool(a < b))?,
-        BinaryOperator::LessEq => numbers().map(|(a, b)| Val::Bool(a <= b))?,
-        BinaryOperator::Greater => numbers().map(|(a, b)| Val::Bool(a > b))?,
-        BinaryOperator::GreaterEq => numbers().map(|(a, b)| Val::Bool(a >= b))?,
-        BinaryOperator::Plus => numbers().map(|(a, b)| Val::Num(a + b))?,
-        BinaryOperator::Minus => numbers().map(|(a, b)| Val::Num(a - b))?,
-        BinaryOperator::Mul => numbers().map(|(a, b)| Val::Num(a * b))?,
-        BinaryOperator::Div | BinaryOperator::Mod => {
-            let (a, b) = numbers()?;
-            if b == 0.0 {
-                return Err("division by zero".to_owned());
-            }
-            Val::Num(if operator == BinaryOperator::Div {
-                a / b
-            } else {
-                a % b
-            })
-        }
-    })
-}
-
-/// A name that stands alone, as in a list of parameters; in JSON a string.
-fn keyword(expr: &Expression) -> Result<String> {
-    match expr {
-        Expression::Variable(name) => Ok(name.as_str().to_owned()),
-        Expression::String(name) => Ok(name.value().clone()),
-        _ => Err("each parameter must be a name".to_owned()),
-    }
-}
-
-/// The outermost name of a type expression: `list(string)` is `list`.
-fn type_name(expr: &Expression) -> String {
-    match expr {
-        Expression::Variable(name) => name.as_str().to_owned(),
-        Expression::FuncCall(call) => call.name.name.as_str().to_owned(),
-        Expression::String(text) => text
-            .value()
-            .split('(')
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
-        _ => String::new(),
-    }
-}
-
-/// A variable's value from the environment, by its type; lists are CSV.
-fn from_env(name: &str, text: &str, typed: &str) -> Result<Val> {
-    match typed {
-        "bool" => match text {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Val::Bool(true)),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Val::Bool(false)),
-            _ => Err(format!("failed to parse {name} as bool")),
-        },
-        "number" => text
-            .parse::<f64>()
-            .ok()
-            .filter(|n| n.is_finite())
-            .map(Val::Num)
-            .ok_or_else(|| format!("failed to parse {name} as number")),
-        "list" | "set" | "tuple" => {
-            let fields = super::super::build_target::csv_fields(text)?;
-            Ok(Val::List(fields.into_iter().map(Val::Str).collect()))
-        }
-        "map" | "object" => {
-            let mut map = BTreeMap::new();
-            for field in super::super::build_target::csv_fields(text)? {
-                let (key, value) = field
-                    .split_once('=')
-                    .ok_or_else(|| format!("failed to parse {name}: {field:?} is no key=value"))?;
-                map.insert(key.to_owned(), Val::str(value));
-            }
-            Ok(Val::Map(map))
-        }
-        _ => Ok(Val::str(text)),
     }
 }

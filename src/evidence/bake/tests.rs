@@ -222,6 +222,10 @@ fn refusals_say_where() {
             "too deep",
         ),
         (
+            "target \"default\" {\n  context = \"a\"\n  context = \"b\"\n}",
+            "redefined attribute",
+        ),
+        (
             "target \"default\" { name = \"x\" }",
             "name requires matrix",
         ),
@@ -328,6 +332,59 @@ fn a_matrix_makes_targets_and_a_group() {
         files.bake(&["nope*"], &[]),
         Err(BakeError::NoTarget { .. })
     ));
+}
+
+#[test]
+fn escapes_and_unknown_values_stay_what_they_are() {
+    let json = Files::new(&[(
+        "docker-bake.json",
+        "{\"target\": {\"t\": {\"args\": {\"A\": \"$${x} a\\/b %%{y}\", \"B\": \"${1 + 1}\", \"C\": true, \"D\": 1.5, \"E\": null}}}}",
+    )]);
+    let expected = [
+        ("A", "${x} a/b %{y}"),
+        ("B", "2"),
+        ("C", "true"),
+        ("D", "1.5"),
+    ];
+    let expected: BTreeMap<_, _> = expected
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), Some(v.to_owned())))
+        .collect();
+    assert_eq!(json.args(), expected);
+    let text = "target \"t\" {\n  args = { A = jsonencode({ a = timestamp() }), B = \"a\\nb\" }\n  dockerfile-inline = <<EOT\nARG V\nRUN echo $${V} ${upper(\"x\")}\nEOT\n}\n";
+    let files = Files::hcl(text);
+    assert_eq!(files.args()["A"], None);
+    assert_eq!(files.args()["B"].as_deref(), Some("a\nb"));
+    let plan = files.bake(&["t"], &[]).unwrap();
+    assert_eq!(
+        plan.targets[0].dockerfile_inline.as_deref(),
+        Some("ARG V\nRUN echo ${V} X\n")
+    );
+}
+
+#[test]
+fn nothing_grows_past_measure() {
+    // Functions that call one another, each in deep parentheses.
+    let mut calls = String::new();
+    for at in 0..80 {
+        let (open, close) = ("(".repeat(40), ")".repeat(40));
+        calls.push_str(&format!(
+            "function \"f{at}\" {{\n  params = [a]\n  result = {open}f{}(a){close}\n}}\n",
+            at + 1
+        ));
+    }
+    calls.push_str("target \"default\" { args = { A = f0(1) } }\n");
+    // Lists of lists, each a little deeper than the one before.
+    let mut nested = String::from("A0 = [1]\n");
+    for at in 1..5000 {
+        nested.push_str(&format!("A{at} = [A{}]\n", at - 1));
+    }
+    nested.push_str("target \"default\" {}\n");
+    let doubled = "target \"default\" { args = { A = join(\"\", [for a in range(1000) : join(\"\", [for b in range(1000) : \"xxxxxxxxxxxxxxxx\"])]) } }";
+    for text in [calls.as_str(), nested.as_str(), doubled] {
+        let error = Files::hcl(text).bake(&[], &[]).unwrap_err().to_string();
+        assert!(error.contains("too "), "{error}");
+    }
 }
 
 #[test]

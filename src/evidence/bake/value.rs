@@ -69,14 +69,32 @@ impl Val {
         *self == Self::Unknown
     }
 
-    /// About how many bytes it takes.
-    pub fn size(&self) -> usize {
-        16 + match self {
-            Self::Str(text) => text.len(),
-            Self::List(items) => items.iter().map(Self::size).sum(),
-            Self::Map(entries) => entries.iter().map(|(k, v)| k.len() + v.size()).sum(),
-            _ => 0,
+    /// Says whether anything in it is not known.
+    pub fn has_unknown(&self) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::List(items) => items.iter().any(Self::has_unknown),
+            Self::Map(entries) => entries.values().any(Self::has_unknown),
+            _ => false,
         }
+    }
+
+    /// About how many bytes it takes; `None` where it nests deeper than `levels`.
+    pub fn size(&self, levels: usize) -> Option<usize> {
+        let levels = levels.checked_sub(1)?;
+        let inner = match self {
+            Self::Str(text) => text.len(),
+            Self::List(items) => items
+                .iter()
+                .map(|i| i.size(levels))
+                .sum::<Option<usize>>()?,
+            Self::Map(entries) => entries
+                .iter()
+                .map(|(k, v)| Some(k.len() + v.size(levels)?))
+                .sum::<Option<usize>>()?,
+            _ => 0,
+        };
+        Some(16 + inner)
     }
 
     /// From JSON.

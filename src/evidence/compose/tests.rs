@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::build_target::TypedEntry;
 use super::*;
 
 struct Files(tempfile::TempDir);
