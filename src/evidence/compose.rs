@@ -1,7 +1,7 @@
 //! Compose files: which service builds what.
 //!
 //! The rules are compose-go's: files are read as trees, interpolated, `extends` and `include` are
-//! followed, and the trees are merged ([`merge`]); only then is a service read. Two programs read
+//! followed, and the trees are merged (`merge.rs`); only then is a service read. Two programs read
 //! compose files, and they differ: `docker compose` looks for the files upwards, takes
 //! `compose.override.yaml` in, and minds profiles; `docker buildx bake` does none of that (buildx
 //! `bake/compose.go`) and takes build arguments without a value from the service's `environment`.
@@ -106,7 +106,11 @@ pub fn load(
         (None, None) => cwd.to_owned(),
     };
     let env_files = env_file_list(cwd, options, env);
-    let vars = load::env_files(&dir, &env_files, env)?;
+    let mut vars = load::env_files(&dir, &env_files, env)?;
+    if options.files.is_empty() && options.project_dir.is_none() && dir != cwd {
+        // Files found upwards: compose reads `.env` here first, and its values win.
+        vars.extend(load::env_files(cwd, &env_files, env)?);
+    }
     let env = |name: &str| env(name).or_else(|| vars.get(name).cloned());
     let mut profiles = options.profiles.clone();
     if let Some(more) = env("COMPOSE_PROFILES") {

@@ -335,6 +335,31 @@ fn a_matrix_makes_targets_and_a_group() {
 }
 
 #[test]
+fn compose_arguments_without_a_value_come_from_the_service() {
+    let files = Files::new(&[
+        (
+            "compose.yaml",
+            "services:\n  t:\n    build: {context: ., args: [A, B, C, FROM_ENV, D]}\n    env_file: [s.env, {path: no.env, required: false}]\n    environment: {B: own}\n",
+        ),
+        ("s.env", "A=file\nB=file\n"),
+        (".env", "C=dot\n"),
+    ]);
+    let expected = [
+        ("A", "file"),
+        ("B", "own"),
+        ("C", "dot"),
+        ("FROM_ENV", "env"),
+    ];
+    let expected: BTreeMap<_, _> = expected
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), Some(v.to_owned())))
+        .collect();
+    assert_eq!(files.args(), expected);
+    std::fs::remove_file(files.0.path().join("s.env")).unwrap();
+    assert!(files.bake(&["t"], &[]).is_err());
+}
+
+#[test]
 fn escapes_and_unknown_values_stay_what_they_are() {
     let json = Files::new(&[(
         "docker-bake.json",

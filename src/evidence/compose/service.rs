@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use super::super::build_target::{BuildTarget, ContextSource, Env, Place, TypedEntry};
+use super::super::build_target::{BuildTarget, ContextSource, Env, Place, TypedEntry, normalize};
 use super::super::yaml::{Node, Value};
 use super::{ComposeError, Reader, Service, load};
 
@@ -189,7 +189,7 @@ pub(super) fn service(
     let mut build = None;
     if let Some(section) = node.get("build").filter(|section| !section.is_null()) {
         let environment = if reader == Reader::Bake {
-            environment(places, node, &at("environment"))?
+            environment(places, node, &at("environment"), env)?
         } else {
             HashMap::new()
         };
@@ -233,17 +233,36 @@ pub(super) fn service(
     })
 }
 
-/// The `environment` of a service, values alone; bake takes arguments without a value from it.
+/// The `env_file` and `environment` of a service, values alone; bake takes arguments without a value
+/// from them.
 fn environment(
     places: &Places<'_>,
     node: &Node,
     path: &str,
+    env: &Env<'_>,
 ) -> Result<HashMap<String, String>, ComposeError> {
-    Ok(places
-        .key_values(node.get("environment"), path)?
-        .into_iter()
-        .filter_map(|(key, value, _)| Some((key, value?)))
-        .collect())
+    let mut out = HashMap::new();
+    if let Some(files) = node.get("env_file").filter(|files| !files.is_null()) {
+        let items = files.as_seq().unwrap_or(std::slice::from_ref(files));
+        for item in items {
+            let name = item
+                .as_text()
+                .or_else(|| item.get("path").and_then(Node::as_text));
+            let name = name.ok_or_else(|| places.wrong(item, "env_file", "a path"))?;
+            let file = normalize(&places.base(item).join(name));
+            let required = item.get("required").and_then(Node::as_text) != Some("false");
+            if required || file.is_file() {
+                out.extend(load::env_files(places.base(item), &[file], env)?);
+            }
+        }
+    }
+    for (key, value, _) in places.key_values(node.get("environment"), path)? {
+        match value.or_else(|| env(&key)) {
+            Some(value) => out.insert(key, value),
+            None => out.remove(&key),
+        };
+    }
+    Ok(out)
 }
 
 fn build_section(

@@ -324,6 +324,21 @@ fn mistakes_say_where() {
     }
 }
 
+#[test]
+fn a_nearer_env_file_wins() {
+    let files = Files::new(&[
+        (
+            "compose.yaml",
+            "services: {a: {build: {context: ., args: {A: $A, B: $B}}}}",
+        ),
+        (".env", "A=top\nB=top\n"),
+        ("sub/.env", "A=sub\n"),
+    ]);
+    let project = load(&files.path("sub"), &ComposeOptions::default(), &env).unwrap();
+    let build = project.service("a").unwrap().build.as_ref().unwrap();
+    assert_eq!(args(build), [("A", Some("sub")), ("B", Some("top"))]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
