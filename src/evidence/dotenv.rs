@@ -7,6 +7,11 @@
 use super::build_target::Env;
 use super::interpolate::interpolate;
 
+/// Variables that one file may set.
+const MAX_VARS: usize = 20_000;
+/// Bytes that the values of one file may take.
+const MAX_BYTES: usize = 64 << 20;
+
 /// Why an environment file could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
@@ -32,6 +37,7 @@ pub fn parse(
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut vars: Vec<(String, String)> = Vec::new();
     let mut rest = text;
+    let mut bytes = 0;
     loop {
         rest = rest.trim_start();
         if rest.is_empty() {
@@ -41,8 +47,11 @@ pub fn parse(
             rest = rest.split_once('\n').map_or("", |(_, after)| after);
             continue;
         }
-        let line = 1 + text[..text.len() - rest.len()].matches('\n').count();
-        let fail = |message: String| DotenvError { line, message };
+        let start = text.len() - rest.len();
+        let fail = |message: String| DotenvError {
+            line: 1 + text[..start].matches('\n').count(),
+            message,
+        };
         let statement = match rest.strip_prefix("export") {
             Some(after) if after.starts_with([' ', '\t']) => after.trim_start_matches([' ', '\t']),
             _ => rest,
@@ -82,6 +91,10 @@ pub fn parse(
         let (value, next) = value(after, &lookup).map_err(fail)?;
         rest = next;
         let value = env(name).unwrap_or(value);
+        bytes += value.len();
+        if bytes > MAX_BYTES || vars.len() >= MAX_VARS {
+            return Err(fail("the file sets too much".to_owned()));
+        }
         set(&mut vars, name, value);
     }
 }
@@ -200,6 +213,17 @@ mod tests {
         assert_eq!(parse("A=1\nB=\"x\n", &env, &|_| None).unwrap_err().line, 2);
         assert_eq!(parse("\nA B=1\n", &env, &|_| None).unwrap_err().line, 2);
         assert_eq!(parse("=1", &env, &|_| None).unwrap_err().line, 1);
+    }
+
+    #[test]
+    fn nothing_grows_past_measure() {
+        let mut text = "A0=xxxxxxxxxxxxxxxx\n".to_owned();
+        for at in 1..40 {
+            text.push_str(&format!("A{at}=$A{0}$A{0}\n", at - 1));
+        }
+        assert!(parse(&text, &env, &|_| None).is_err());
+        let many: String = (0..30_000).map(|at| format!("V{at}=\n")).collect();
+        assert!(parse(&many, &env, &|_| None).is_err());
     }
 
     proptest! {

@@ -12,7 +12,7 @@ use granit_parser::{Event, Parser, ScalarStyle};
 /// Bytes of a file that are read at most.
 pub const MAX_FILE_BYTES: u64 = 16 << 20;
 /// Nodes that a file may hold after its aliases are copied.
-const MAX_NODES: usize = 300_000;
+const MAX_NODES: usize = 60_000;
 /// Bytes of text that a file may hold after its aliases are copied.
 const MAX_TEXT_BYTES: usize = 64 << 20;
 /// Levels that nodes may be nested; keeps the recursive walks within the stack.
@@ -181,6 +181,8 @@ struct Open {
     key: Option<(String, usize, bool)>,
     /// The values of merge keys, to be folded in when the mapping ends.
     merges: Vec<Node>,
+    /// The keys that are there, with their lines.
+    keys: HashMap<String, usize>,
     nodes: usize,
     text: usize,
 }
@@ -306,6 +308,7 @@ impl Reader {
             anchor,
             key: None,
             merges: Vec::new(),
+            keys: HashMap::new(),
             nodes: 1,
             text: 0,
         });
@@ -362,12 +365,8 @@ impl Reader {
                 }
                 Some((_, _, true)) => open.merges.push(node),
                 Some((key, line, false)) => {
-                    if let Some(first) = entries.iter().find(|entry| entry.key == key) {
-                        return Err(YamlError::DuplicateKey {
-                            line,
-                            key,
-                            first: first.line,
-                        });
+                    if let Some(first) = open.keys.insert(key.clone(), line) {
+                        return Err(YamlError::DuplicateKey { line, key, first });
                     }
                     entries.push(Entry { key, line, node });
                 }

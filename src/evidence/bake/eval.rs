@@ -24,6 +24,8 @@ use super::value::Val;
 const MAX_STEPS: usize = 500_000;
 /// Expressions, calls and references that may nest; keeps the recursion within the stack.
 const MAX_DEPTH: usize = 200;
+/// Bytes that all values of one file may take together, copies counted: bounds time and memory.
+const MAX_TOTAL_BYTES: usize = 256 << 20;
 /// Levels that lists and objects may nest.
 const MAX_VALUE_DEPTH: usize = 100;
 /// Bytes that one value may take.
@@ -47,6 +49,7 @@ pub(super) struct Evaluator<'a> {
     values: RefCell<HashMap<String, Val>>,
     progress: RefCell<HashSet<String>>,
     steps: Cell<usize>,
+    bytes: Cell<usize>,
     depth: Cell<usize>,
 }
 
@@ -62,6 +65,7 @@ impl<'a> Evaluator<'a> {
             values: RefCell::new(HashMap::new()),
             progress: RefCell::new(HashSet::new()),
             steps: Cell::new(0),
+            bytes: Cell::new(0),
             depth: Cell::new(0),
         }
     }
@@ -239,7 +243,13 @@ impl<'a> Evaluator<'a> {
         }
         let value = self.deeper(|| self.eval_inner(expr, locals))?;
         match value.size(MAX_VALUE_DEPTH) {
-            Some(size) if size <= MAX_VALUE_BYTES => Ok(value),
+            Some(size) if size <= MAX_VALUE_BYTES => {
+                self.bytes.set(self.bytes.get() + size);
+                if self.bytes.get() > MAX_TOTAL_BYTES {
+                    return Err("the values grow too large".to_owned());
+                }
+                Ok(value)
+            }
             _ => Err("a value grows too large".to_owned()),
         }
     }

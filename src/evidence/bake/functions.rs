@@ -13,6 +13,9 @@ mod strings;
 
 type Result = std::result::Result<Val, String>;
 
+/// Items that a list may have which a function takes.
+const MAX_ITEMS: usize = 20_000;
+
 /// Functions whose result is not worked out here.
 const UNKNOWN: [&str; 16] = [
     "bcrypt",
@@ -83,6 +86,8 @@ fn whole(args: &[Val], at: usize) -> std::result::Result<i64, String> {
 
 fn list(args: &[Val], at: usize) -> std::result::Result<Vec<Val>, String> {
     match args.get(at) {
+        // Some functions compare all items with all others.
+        Some(Val::List(items)) if items.len() > MAX_ITEMS => Err("the list is too long".to_owned()),
         Some(Val::List(items)) => Ok(items.clone()),
         Some(other) => Err(format!("a list is needed, not a {}", other.kind())),
         None => Err("too few arguments".to_owned()),

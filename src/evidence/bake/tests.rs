@@ -406,7 +406,9 @@ fn nothing_grows_past_measure() {
     }
     nested.push_str("target \"default\" {}\n");
     let doubled = "target \"default\" { args = { A = join(\"\", [for a in range(1000) : join(\"\", [for b in range(1000) : \"xxxxxxxxxxxxxxxx\"])]) } }";
-    for text in [calls.as_str(), nested.as_str(), doubled] {
+    let copied = "B = join(\"\", [for a in range(1000) : \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"])\nC = [for a in range(1000) : [for b in range(400) : B]]\ntarget \"default\" {}";
+    let compared = "target \"default\" { args = { A = length(distinct(flatten([for a in range(300) : [for b in range(300) : \"${a}-${b}\"]]))) } }";
+    for text in [calls.as_str(), nested.as_str(), doubled, copied, compared] {
         let error = Files::hcl(text).bake(&[], &[]).unwrap_err().to_string();
         assert!(error.contains("too "), "{error}");
     }

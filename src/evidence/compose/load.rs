@@ -1,5 +1,6 @@
 //! From files to one tree: reading, interpolation, `extends`, `include`, merging.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use super::{is_string, merge};
 
 /// Files that one project may consist of.
 const MAX_FILES: usize = 500;
+/// Bytes that interpolation may make in one project.
+const MAX_INTERPOLATED: usize = 64 << 20;
 /// Levels that `include` and `extends` may nest.
 const MAX_DEPTH: usize = 40;
 
@@ -179,6 +182,8 @@ pub(super) struct Source {
 /// Reads files and remembers them, so that every node knows where it is from.
 pub(super) struct Loader {
     sources: Vec<Source>,
+    /// Bytes that interpolation has made.
+    interpolated: Cell<usize>,
 }
 
 /// Reads the environment files; without any, `.env` of `dir` where there is one.
@@ -258,6 +263,7 @@ impl Loader {
     pub fn new() -> Self {
         Self {
             sources: Vec::new(),
+            interpolated: Cell::new(0),
         }
     }
 
@@ -347,7 +353,14 @@ impl Loader {
         let string = is_string(node);
         match &mut node.value {
             Value::Scalar(text, _) if string && text.contains('$') => {
-                match interpolate(text, env) {
+                let new = interpolate(text, env).and_then(|new| {
+                    self.interpolated.set(self.interpolated.get() + new.len());
+                    if self.interpolated.get() > MAX_INTERPOLATED {
+                        return Err(InterpolateError::TooLarge);
+                    }
+                    Ok(new)
+                });
+                match new {
                     Ok(new) => *text = new,
                     Err(error) => {
                         return Err(ComposeError::Interpolate {

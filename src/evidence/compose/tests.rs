@@ -279,6 +279,23 @@ fn later_env_files_win() {
 }
 
 #[test]
+fn interpolation_is_bounded() {
+    let big = "x".repeat(1 << 20);
+    let list = "- $A\n".repeat(100);
+    let files = Files::new(&[
+        (
+            "compose.yaml",
+            &format!("x-list:\n{list}services: {{a: {{build: .}}}}"),
+        ),
+        (".env", &format!("A={big}")),
+    ]);
+    assert!(matches!(
+        files.load(),
+        Err(ComposeError::Interpolate { .. })
+    ));
+}
+
+#[test]
 fn mistakes_say_where() {
     for (text, expected) in [
         (
