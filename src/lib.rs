@@ -3,3 +3,5 @@
 //! Data flows one way, left to right, and no module imports one to its right:
 //! `log` (bytes to events) → `build` (typed records) → `evidence` → `freshness` → `rules` → `history` → `trend` → `report` → `cli`.
 
+pub mod cli;
+pub mod trend;

@@ -1,0 +1,3 @@
+//! One file a command: its arguments, its help text, its wiring.
+
+pub mod trend;
