@@ -34,6 +34,14 @@ pub(super) enum CliError {
     /// The build failed before its first step.
     #[error("the build failed before its first step: {0}")]
     FailedEarly(String),
+    /// A series of build times cannot be read.
+    #[error("{name}: {cause}")]
+    Series {
+        /// The file.
+        name: String,
+        /// Why.
+        cause: String,
+    },
     /// There is nothing to read.
     #[error("nothing to read: standard input is a terminal")]
     TerminalInput,
@@ -49,7 +57,7 @@ impl CliError {
                 Some("pipe a build into it, `docker build --progress=plain . 2>&1 | bklog`, or name a log: `bklog show build.log`")
             }
             Self::Source(SourceError::Read { .. }) => Some("the file may be cut off or damaged; what could be read is shown"),
-            Self::ReaderGone | Self::Output(_) | Self::Source(_) | Self::FailedEarly(_) => None,
+            Self::ReaderGone | Self::Output(_) | Self::Source(_) | Self::FailedEarly(_) | Self::Series { .. } => None,
         }
     }
 
@@ -58,7 +66,7 @@ impl CliError {
             Self::ReaderGone => exit_code::SUCCESS,
             Self::FailedEarly(_) => exit_code::BUILD_FAILED,
             Self::TerminalInput => exit_code::USAGE,
-            Self::Output(_) | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } => exit_code::NOT_A_LOG,
+            Self::Output(_) | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } | Self::Series { .. } => exit_code::NOT_A_LOG,
         }
     }
 

@@ -7,6 +7,7 @@ mod live;
 mod overall;
 mod reading;
 mod show;
+mod trend;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,7 @@ enum When {
 enum Command {
     Show(show::ShowArgs),
     Check(check::CheckArgs),
+    Trend(trend::TrendArgs),
 }
 
 const EXIT_CODES: &str = "\
@@ -80,6 +82,7 @@ pub fn run() -> ExitCode {
         None => check::run(&cli.check, color),
         Some(Command::Check(args)) => check::run(&args, color),
         Some(Command::Show(args)) => show::run(&args, color),
+        Some(Command::Trend(args)) => trend::run(&args, color),
     };
     let code = match result {
         Ok(code) => code,

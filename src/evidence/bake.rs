@@ -162,11 +162,7 @@ pub fn load(cwd: &Path, options: &BakeOptions, env: &Env<'_>) -> Result<BakePlan
     let asked: Vec<String> = if options.targets.is_empty() {
         vec!["default".to_owned()]
     } else {
-        options
-            .targets
-            .iter()
-            .map(|name| name.replace('.', "_"))
-            .collect()
+        options.targets.iter().map(|name| name.replace('.', "_")).collect()
     };
     let mut names: Vec<String> = Vec::new();
     for name in asked {
@@ -195,10 +191,7 @@ pub fn load(cwd: &Path, options: &BakeOptions, env: &Env<'_>) -> Result<BakePlan
     }
     for name in &names {
         if name != "default" || !groups.contains_key("default") {
-            groups
-                .entry("default".to_owned())
-                .or_default()
-                .push(name.clone());
+            groups.entry("default".to_owned()).or_default().push(name.clone());
         }
     }
     if let Some(default) = groups.get_mut("default") {
@@ -219,25 +212,14 @@ pub fn load(cwd: &Path, options: &BakeOptions, env: &Env<'_>) -> Result<BakePlan
     check_links(&done)?;
     let targets = done
         .into_iter()
-        .map(|(name, target)| {
-            target
-                .into_build_target(cwd)
-                .map_err(|message| BakeError::Target { name, message })
-        })
+        .map(|(name, target)| target.into_build_target(cwd).map_err(|message| BakeError::Target { name, message }))
         .collect::<Result<_, _>>()?;
-    Ok(BakePlan {
-        files,
-        targets,
-        groups,
-    })
+    Ok(BakePlan { files, targets, groups })
 }
 
 /// Refuses targets that use one another in a circle.
 fn check_links(targets: &[(String, Target)]) -> Result<(), BakeError> {
-    let links: HashMap<&str, Vec<&str>> = targets
-        .iter()
-        .map(|(name, target)| (name.as_str(), target.links().collect()))
-        .collect();
+    let links: HashMap<&str, Vec<&str>> = targets.iter().map(|(name, target)| (name.as_str(), target.links().collect())).collect();
     // 0 is new, 1 is on the way down, 2 is done; the stack holds who is next of whom.
     let mut state: HashMap<&str, u8> = HashMap::new();
     for (start, _) in targets {
@@ -255,10 +237,7 @@ fn check_links(targets: &[(String, Target)]) -> Result<(), BakeError> {
                     stack.push((name, next + 1));
                     match state.get(link) {
                         Some(1) => {
-                            return Err(BakeError::Loop {
-                                from: name.to_owned(),
-                                to: link.to_owned(),
-                            });
+                            return Err(BakeError::Loop { from: name.to_owned(), to: link.to_owned() });
                         }
                         Some(2) => {}
                         _ => stack.push((link, 0)),
@@ -272,16 +251,8 @@ fn check_links(targets: &[(String, Target)]) -> Result<(), BakeError> {
 
 fn files(cwd: &Path, options: &BakeOptions) -> Result<Vec<PathBuf>, BakeError> {
     if options.files.is_empty() {
-        let found: Vec<PathBuf> = DEFAULT_FILES
-            .iter()
-            .map(|name| cwd.join(name))
-            .filter(|file| file.is_file())
-            .collect();
-        return if found.is_empty() {
-            Err(BakeError::NoFile(cwd.to_owned()))
-        } else {
-            Ok(found)
-        };
+        let found: Vec<PathBuf> = DEFAULT_FILES.iter().map(|name| cwd.join(name)).filter(|file| file.is_file()).collect();
+        return if found.is_empty() { Err(BakeError::NoFile(cwd.to_owned())) } else { Ok(found) };
     }
     options
         .files
@@ -291,9 +262,7 @@ fn files(cwd: &Path, options: &BakeOptions) -> Result<Vec<PathBuf>, BakeError> {
             if text == "-" || super::build_target::is_remote(&text) {
                 return Err(BakeError::Remote(text.into_owned()));
             }
-            let local = text
-                .strip_prefix("cwd://")
-                .map_or_else(|| file.clone(), PathBuf::from);
+            let local = text.strip_prefix("cwd://").map_or_else(|| file.clone(), PathBuf::from);
             Ok(normalize(&cwd.join(local)))
         })
         .collect()
@@ -304,24 +273,11 @@ enum Kind {
     Hcl(syntax::File),
 }
 
-fn read_config(
-    cwd: &Path,
-    files: &[PathBuf],
-    options: &BakeOptions,
-    env: &Env<'_>,
-) -> Result<Config, BakeError> {
+fn read_config(cwd: &Path, files: &[PathBuf], options: &BakeOptions, env: &Env<'_>) -> Result<Config, BakeError> {
     let vars = &options.vars;
-    let given = |name: &str| {
-        vars.iter()
-            .rev()
-            .find(|(known, _)| known == name)
-            .map(|(_, v)| v.clone())
-    };
+    let given = |name: &str| vars.iter().rev().find(|(known, _)| known == name).map(|(_, v)| v.clone());
     // BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP turns the environment off.
-    let closed = matches!(
-        env("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP").as_deref(),
-        Some("1" | "t" | "T" | "true" | "TRUE" | "True")
-    );
+    let closed = matches!(env("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP").as_deref(), Some("1" | "t" | "T" | "true" | "TRUE" | "True"));
     let lookup = |name: &str| given(name).or_else(|| if closed { None } else { env(name) });
     let mut compose_files = Vec::new();
     let mut hcl_files = Vec::new();
@@ -343,20 +299,12 @@ fn read_config(
 }
 
 fn kind(cwd: &Path, file: &Path, env: &Env<'_>) -> Result<Kind, BakeError> {
-    let name = file
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_lowercase();
+    let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     if name.ends_with(".yml") || name.ends_with(".yaml") {
         return Ok(Kind::Compose);
     }
     let text = read_text(file)?;
-    let fail = |error: SyntaxError| BakeError::Syntax {
-        file: file.to_owned(),
-        line: error.line,
-        message: error.message,
-    };
+    let fail = |error: SyntaxError| BakeError::Syntax { file: file.to_owned(), line: error.line, message: error.message };
     if name.ends_with(".json") {
         return syntax::parse_json(&text).map(Kind::Hcl).map_err(fail);
     }
@@ -367,17 +315,11 @@ fn kind(cwd: &Path, file: &Path, env: &Env<'_>) -> Result<Kind, BakeError> {
     if compose::load_for_bake(cwd, &[file.to_owned()], env).is_ok() {
         return Ok(Kind::Compose);
     }
-    syntax::parse_hcl(&text)
-        .or_else(|error| syntax::parse_json(&text).map_err(|_| error))
-        .map(Kind::Hcl)
-        .map_err(fail)
+    syntax::parse_hcl(&text).or_else(|error| syntax::parse_json(&text).map_err(|_| error)).map(Kind::Hcl).map_err(fail)
 }
 
 fn read_text(file: &Path) -> Result<String, BakeError> {
-    let fail = |message: String| BakeError::Read {
-        file: file.to_owned(),
-        message,
-    };
+    let fail = |message: String| BakeError::Read { file: file.to_owned(), message };
     let mut bytes = Vec::new();
     std::fs::File::open(file)
         .map_err(|error| fail(error.to_string()))?
@@ -388,10 +330,7 @@ fn read_text(file: &Path) -> Result<String, BakeError> {
         return Err(fail("it is larger than 512 KiB".to_owned()));
     }
     let text = String::from_utf8(bytes).map_err(|_| fail("it is not UTF-8".to_owned()))?;
-    Ok(text
-        .strip_prefix('\u{feff}')
-        .map(str::to_owned)
-        .unwrap_or(text))
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// A context of a bake file.

@@ -21,20 +21,11 @@ pub use load::ComposeError;
 use service::{Places, service};
 
 /// The names that `docker compose` and bake look for, in their order (compose-go `cli/options.go`).
-pub const DEFAULT_FILES: [&str; 4] = [
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yml",
-    "docker-compose.yaml",
-];
+pub const DEFAULT_FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 
 /// The override files that `docker compose` takes in by itself, in their order.
-pub const DEFAULT_OVERRIDES: [&str; 4] = [
-    "compose.override.yml",
-    "compose.override.yaml",
-    "docker-compose.override.yml",
-    "docker-compose.override.yaml",
-];
+pub const DEFAULT_OVERRIDES: [&str; 4] =
+    ["compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"];
 
 /// How the files are to be read.
 #[derive(Debug, Clone, Default)]
@@ -94,11 +85,7 @@ enum Reader {
 ///
 /// # Errors
 /// See [`ComposeError`].
-pub fn load(
-    cwd: &Path,
-    options: &ComposeOptions,
-    env: &Env<'_>,
-) -> Result<ComposeProject, ComposeError> {
+pub fn load(cwd: &Path, options: &ComposeOptions, env: &Env<'_>) -> Result<ComposeProject, ComposeError> {
     let files = find_files(cwd, options, env)?;
     let dir = match (&options.project_dir, files.first()) {
         (Some(dir), _) => normalize(&cwd.join(dir)),
@@ -127,11 +114,7 @@ pub fn load(
 ///
 /// # Errors
 /// See [`ComposeError`].
-pub fn load_for_bake(
-    cwd: &Path,
-    files: &[PathBuf],
-    env: &Env<'_>,
-) -> Result<ComposeProject, ComposeError> {
+pub fn load_for_bake(cwd: &Path, files: &[PathBuf], env: &Env<'_>) -> Result<ComposeProject, ComposeError> {
     let vars = load::env_files(cwd, &[], env)?;
     let env = |name: &str| env(name).or_else(|| vars.get(name).cloned());
     let files: Vec<PathBuf> = files.iter().map(|f| normalize(&cwd.join(f))).collect();
@@ -145,94 +128,54 @@ fn env_file_list(cwd: &Path, options: &ComposeOptions, env: &Env<'_>) -> Vec<Pat
     if files.is_empty()
         && let Some(list) = env("COMPOSE_ENV_FILES")
     {
-        files = list
-            .split(',')
-            .filter(|f| !f.is_empty())
-            .map(PathBuf::from)
-            .collect();
+        files = list.split(',').filter(|f| !f.is_empty()).map(PathBuf::from).collect();
     }
     files.iter().map(|f| normalize(&cwd.join(f))).collect()
 }
 
 /// The files that `docker compose` reads: those named, those of `COMPOSE_FILE`, or the default ones
 /// of the nearest directory upwards that has any.
-fn find_files(
-    cwd: &Path,
-    options: &ComposeOptions,
-    env: &Env<'_>,
-) -> Result<Vec<PathBuf>, ComposeError> {
+fn find_files(cwd: &Path, options: &ComposeOptions, env: &Env<'_>) -> Result<Vec<PathBuf>, ComposeError> {
     let absolute = |files: &[PathBuf]| files.iter().map(|f| normalize(&cwd.join(f))).collect();
     if !options.files.is_empty() {
         return Ok(absolute(&options.files));
     }
     // `.env` may set COMPOSE_FILE too.
-    let start = options
-        .project_dir
-        .as_ref()
-        .map_or_else(|| cwd.to_owned(), |dir| normalize(&cwd.join(dir)));
+    let start = options.project_dir.as_ref().map_or_else(|| cwd.to_owned(), |dir| normalize(&cwd.join(dir)));
     let vars = load::env_files(&start, &env_file_list(cwd, options, env), env)?;
     let lookup = |name: &str| env(name).or_else(|| vars.get(name).cloned());
     if let Some(list) = lookup("COMPOSE_FILE").filter(|list| !list.is_empty()) {
-        let separator = lookup("COMPOSE_PATH_SEPARATOR")
-            .filter(|s| !s.is_empty())
-            .unwrap_or_else(|| if cfg!(windows) { ";" } else { ":" }.to_owned());
-        let files: Vec<PathBuf> = list
-            .split(separator.as_str())
-            .filter(|f| !f.is_empty())
-            .map(PathBuf::from)
-            .collect();
+        let separator =
+            lookup("COMPOSE_PATH_SEPARATOR").filter(|s| !s.is_empty()).unwrap_or_else(|| if cfg!(windows) { ";" } else { ":" }.to_owned());
+        let files: Vec<PathBuf> = list.split(separator.as_str()).filter(|f| !f.is_empty()).map(PathBuf::from).collect();
         return Ok(absolute(&files));
     }
     for dir in start.ancestors() {
-        if let Some(file) = DEFAULT_FILES
-            .iter()
-            .map(|f| dir.join(f))
-            .find(|f| f.is_file())
-        {
-            let overrides = DEFAULT_OVERRIDES
-                .iter()
-                .map(|f| dir.join(f))
-                .find(|f| f.is_file());
+        if let Some(file) = DEFAULT_FILES.iter().map(|f| dir.join(f)).find(|f| f.is_file()) {
+            let overrides = DEFAULT_OVERRIDES.iter().map(|f| dir.join(f)).find(|f| f.is_file());
             return Ok(std::iter::once(file).chain(overrides).collect());
         }
     }
     Err(ComposeError::NoFile(start))
 }
 
-fn read(
-    files: &[PathBuf],
-    dir: &Path,
-    env: &Env<'_>,
-    reader: Reader,
-) -> Result<ComposeProject, ComposeError> {
+fn read(files: &[PathBuf], dir: &Path, env: &Env<'_>, reader: Reader) -> Result<ComposeProject, ComposeError> {
     let mut loader = load::Loader::new();
     let tree = loader.load_all(files, dir, env)?;
     let sources = loader.sources();
     let root = Places { sources };
     let mut services = Vec::new();
     if let Some(node) = tree.get("services").filter(|node| !node.is_null()) {
-        let entries = node
-            .as_map()
-            .ok_or_else(|| root.wrong(node, "services", "a mapping"))?;
+        let entries = node.as_map().ok_or_else(|| root.wrong(node, "services", "a mapping"))?;
         for entry in entries {
-            services.push(service(
-                &root,
-                &entry.key,
-                entry.line,
-                &entry.node,
-                env,
-                reader,
-            )?);
+            services.push(service(&root, &entry.key, entry.line, &entry.node, env, reader)?);
         }
     } else if reader == Reader::Bake && tree.get("secrets").is_none() {
-        return Err(ComposeError::Empty(
-            files.first().cloned().unwrap_or_default(),
-        ));
+        return Err(ComposeError::Empty(files.first().cloned().unwrap_or_default()));
     }
     services.sort_by(|a, b| a.name.cmp(&b.name));
-    let name = env("COMPOSE_PROJECT_NAME")
-        .filter(|name| !name.is_empty())
-        .or_else(|| tree.get("name").and_then(Node::as_text).map(str::to_owned));
+    let name =
+        env("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()).or_else(|| tree.get("name").and_then(Node::as_text).map(str::to_owned));
     Ok(ComposeProject {
         files: sources.iter().map(|source| source.file.clone()).collect(),
         dir: dir.to_owned(),
@@ -256,16 +199,9 @@ impl ComposeProject {
     pub fn build_targets(&self, names: &[String]) -> Result<Vec<BuildTarget>, ComposeError> {
         let mut wanted: Vec<&Service> = Vec::new();
         for name in names {
-            wanted.push(self.service(name).ok_or_else(|| {
-                ComposeError::NoService {
-                    name: name.clone(),
-                    known: self
-                        .services
-                        .iter()
-                        .map(|s| s.name.as_str())
-                        .collect::<Vec<_>>()
-                        .join(", "),
-                }
+            wanted.push(self.service(name).ok_or_else(|| ComposeError::NoService {
+                name: name.clone(),
+                known: self.services.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", "),
             })?);
         }
         if names.is_empty() {
@@ -292,12 +228,7 @@ impl ComposeProject {
             }
             let service = self.service(&name).ok_or_else(|| ComposeError::NoService {
                 name: name.clone(),
-                known: self
-                    .services
-                    .iter()
-                    .map(|s| s.name.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", "),
+                known: self.services.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", "),
             })?;
             todo.extend(service.depends_on.iter().rev().cloned());
             out.push(name);
@@ -306,27 +237,14 @@ impl ComposeProject {
     }
 
     fn is_on(&self, service: &Service) -> bool {
-        service.profiles.is_empty()
-            || self
-                .profiles
-                .iter()
-                .any(|p| p == "*" || service.profiles.contains(p))
+        service.profiles.is_empty() || self.profiles.iter().any(|p| p == "*" || service.profiles.contains(p))
     }
 
-    fn push_with_linked<'s>(
-        &'s self,
-        service: &'s Service,
-        targets: &mut Vec<BuildTarget>,
-        visiting: &mut Vec<&'s str>,
-    ) {
+    fn push_with_linked<'s>(&'s self, service: &'s Service, targets: &mut Vec<BuildTarget>, visiting: &mut Vec<&'s str>) {
         let Some(build) = &service.build else {
             return;
         };
-        if visiting.contains(&service.name.as_str())
-            || targets
-                .iter()
-                .any(|t| t.name.as_deref() == Some(service.name.as_str()))
-        {
+        if visiting.contains(&service.name.as_str()) || targets.iter().any(|t| t.name.as_deref() == Some(service.name.as_str())) {
             return;
         }
         visiting.push(&service.name);

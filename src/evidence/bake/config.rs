@@ -22,15 +22,8 @@ pub(super) struct Config {
 
 /// Refuses a name that buildx refuses (`validateTargetName`).
 fn valid_name(name: &str) -> Result<(), BakeError> {
-    let valid = !name.is_empty()
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if valid {
-        Ok(())
-    } else {
-        Err(BakeError::TargetName(name.to_owned()))
-    }
+    let valid = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if valid { Ok(()) } else { Err(BakeError::TargetName(name.to_owned())) }
 }
 
 impl Config {
@@ -40,11 +33,7 @@ impl Config {
             return Ok(());
         }
         let mut names = Vec::new();
-        for build in project
-            .services
-            .iter()
-            .filter_map(|service| service.build.as_ref())
-        {
+        for build in project.services.iter().filter_map(|service| service.build.as_ref()) {
             let name = build.name.as_deref().unwrap_or_default().replace('.', "_");
             valid_name(&name)?;
             names.push(name.clone());
@@ -54,20 +43,11 @@ impl Config {
         Ok(())
     }
 
-    pub fn add_hcl(
-        &mut self,
-        files: Vec<(PathBuf, syntax::File)>,
-        cwd: &Path,
-        env: &Env<'_>,
-    ) -> Result<(), BakeError> {
+    pub fn add_hcl(&mut self, files: Vec<(PathBuf, syntax::File)>, cwd: &Path, env: &Env<'_>) -> Result<(), BakeError> {
         let mut evaluator = Evaluator::new(env);
-        evaluator
-            .builtin
-            .insert("BAKE_CMD_CONTEXT".to_owned(), "cwd://".to_owned());
+        evaluator.builtin.insert("BAKE_CMD_CONTEXT".to_owned(), "cwd://".to_owned());
         let platform = format!("linux/{}", go_arch());
-        evaluator
-            .builtin
-            .insert("BAKE_LOCAL_PLATFORM".to_owned(), platform);
+        evaluator.builtin.insert("BAKE_LOCAL_PLATFORM".to_owned(), platform);
         let mut blocks: Vec<(PathBuf, Block)> = Vec::new();
         for (file, parsed) in files {
             for attr in parsed.attrs {
@@ -94,19 +74,11 @@ impl Config {
         check_variables(&evaluator)?;
         let mut renamed: Vec<(String, Vec<String>)> = Vec::new();
         for (file, block) in &blocks {
-            let fail = |message: String| BakeError::Eval {
-                file: file.clone(),
-                line: block.line,
-                message,
-            };
+            let fail = |message: String| BakeError::Eval { file: file.clone(), line: block.line, message };
             valid_name(&block.label)?;
             if block.kind == "group" {
                 let targets = target::group_targets(&evaluator, block, file)?;
-                match self
-                    .groups
-                    .iter_mut()
-                    .find(|(name, _)| *name == block.label)
-                {
+                match self.groups.iter_mut().find(|(name, _)| *name == block.label) {
                     Some(group) => group.1 = targets,
                     None => self.groups.push((block.label.clone(), targets)),
                 }
@@ -115,12 +87,8 @@ impl Config {
             let mut names = Vec::new();
             for (name, locals) in evaluator.expand(block).map_err(fail)? {
                 valid_name(&name)?;
-                let place = Place {
-                    file: file.clone(),
-                    line: block.line,
-                };
-                let target =
-                    Target::from_block(&evaluator, name.clone(), block, &locals, &place, cwd)?;
+                let place = Place { file: file.clone(), line: block.line };
+                let target = Target::from_block(&evaluator, name.clone(), block, &locals, &place, cwd)?;
                 match self.targets.iter_mut().find(|known| known.name == name) {
                     Some(known) => known.merge(&target),
                     None => self.targets.push(target),
@@ -141,12 +109,7 @@ impl Config {
             }
         }
         for name in evaluator.attrs.keys() {
-            evaluator
-                .resolve(name)
-                .map_err(|message| BakeError::Variable {
-                    name: name.clone(),
-                    message,
-                })?;
+            evaluator.resolve(name).map_err(|message| BakeError::Variable { name: name.clone(), message })?;
         }
         Ok(())
     }
@@ -163,10 +126,7 @@ impl Config {
     }
 
     fn no_target(&self, name: &str) -> BakeError {
-        BakeError::NoTarget {
-            name: name.to_owned(),
-            known: self.known_names(),
-        }
+        BakeError::NoTarget { name: name.to_owned(), known: self.known_names() }
     }
 
     /// The groups and targets that a name or pattern of the command line means.
@@ -182,11 +142,7 @@ impl Config {
             .filter(|name| target::matches(pattern, name))
             .cloned()
             .collect();
-        if names.is_empty() {
-            Err(self.no_target(pattern))
-        } else {
-            Ok(names)
-        }
+        if names.is_empty() { Err(self.no_target(pattern)) } else { Ok(names) }
     }
 
     /// The targets of a group and the groups below it; a name that is no group is a target.
@@ -220,15 +176,13 @@ impl Config {
     }
 
     pub fn overrides(&self, sets: &[String], env: &Env<'_>) -> Result<Overrides, BakeError> {
-        target::parse_overrides(&self.targets, sets, env)
-            .map_err(|(set, message)| BakeError::Set { set, message })
+        target::parse_overrides(&self.targets, sets, env).map_err(|(set, message)| BakeError::Set { set, message })
     }
 
     /// A target with what it inherits and what `--set` says.
     pub fn resolve(&self, name: &str, overrides: &Overrides) -> Result<Target, BakeError> {
         let mut visited: HashMap<String, Option<Target>> = HashMap::new();
-        self.resolve_inner(name, overrides, &mut visited, 0)?
-            .ok_or_else(|| self.no_target(name))
+        self.resolve_inner(name, overrides, &mut visited, 0)?.ok_or_else(|| self.no_target(name))
     }
 
     /// As buildx's `Config.target`: one that is being resolved already gives nothing.
@@ -243,17 +197,10 @@ impl Config {
             return Ok(known.clone());
         }
         if depth > MAX_DEPTH {
-            return Err(BakeError::Target {
-                name: name.to_owned(),
-                message: "inherits nests too deep".to_owned(),
-            });
+            return Err(BakeError::Target { name: name.to_owned(), message: "inherits nests too deep".to_owned() });
         }
         visited.insert(name.to_owned(), None);
-        let own = self
-            .targets
-            .iter()
-            .find(|t| t.name == name)
-            .ok_or_else(|| self.no_target(name))?;
+        let own = self.targets.iter().find(|t| t.name == name).ok_or_else(|| self.no_target(name))?;
         let mut merged = Target::new(name);
         for parent in &own.inherits {
             if let Some(parent) = self.resolve_inner(parent, overrides, visited, depth + 1)? {
@@ -263,10 +210,7 @@ impl Config {
         merged.merge(own);
         if let Some(sets) = overrides.get(name) {
             for (set, apply) in sets {
-                merged.apply(apply).map_err(|message| BakeError::Set {
-                    set: set.clone(),
-                    message,
-                })?;
+                merged.apply(apply).map_err(|message| BakeError::Set { set: set.clone(), message })?;
             }
         }
         merged.normalize();
@@ -288,15 +232,11 @@ fn check_variables(evaluator: &Evaluator<'_>) -> Result<(), BakeError> {
             let Some(condition) = attr("condition") else {
                 return Err(fail(name)("a validation needs a condition".to_owned()));
             };
-            let value = evaluator
-                .eval(&condition.expr, &Vec::new())
-                .map_err(fail(name))?;
+            let value = evaluator.eval(&condition.expr, &Vec::new()).map_err(fail(name))?;
             if !value.is_unknown() && !value.to_bool().map_err(fail(name))? {
                 let message = match attr("error_message") {
                     Some(message) => {
-                        let text = evaluator
-                            .eval(&message.expr, &Vec::new())
-                            .map_err(fail(name))?;
+                        let text = evaluator.eval(&message.expr, &Vec::new()).map_err(fail(name))?;
                         text.to_text().map_err(fail(name))?.unwrap_or_default()
                     }
                     None => "its validation does not hold".to_owned(),

@@ -7,10 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use hcl_edit::expr::{
-    Conditional, Expression, ForExpr, FuncCall, ObjectKey, Traversal, TraversalOperator,
-    UnaryOperator,
-};
+use hcl_edit::expr::{Conditional, Expression, ForExpr, FuncCall, ObjectKey, Traversal, TraversalOperator, UnaryOperator};
 use hcl_edit::template::Strip;
 
 use super::super::build_target::Env;
@@ -95,9 +92,7 @@ impl<'a> Evaluator<'a> {
         let value = self.deeper(|| self.resolve_new(name));
         self.progress.borrow_mut().remove(name);
         let value = value?;
-        self.values
-            .borrow_mut()
-            .insert(name.to_owned(), value.clone());
+        self.values.borrow_mut().insert(name.to_owned(), value.clone());
         Ok(value)
     }
 
@@ -112,11 +107,7 @@ impl<'a> Evaluator<'a> {
             return Err(format!("variable {name:?} does not exist"));
         };
         let default = block.attrs.iter().find(|attr| attr.name == "default");
-        let typed = block
-            .attrs
-            .iter()
-            .find(|attr| attr.name == "type")
-            .map(|a| type_name(&a.expr));
+        let typed = block.attrs.iter().find(|attr| attr.name == "type").map(|a| type_name(&a.expr));
         let given = (self.env)(name);
         let Some(default) = default else {
             return match (given, typed) {
@@ -137,10 +128,7 @@ impl<'a> Evaluator<'a> {
             Val::Bool(_) => from_env(name, &text, "bool"),
             Val::Num(_) => from_env(name, &text, "number"),
             Val::Str(_) | Val::Null | Val::Unknown => Ok(Val::Str(text)),
-            other => Err(format!(
-                "unsupported type {} for variable {name}",
-                other.kind()
-            )),
+            other => Err(format!("unsupported type {} for variable {name}", other.kind())),
         }
     }
 
@@ -220,10 +208,7 @@ impl<'a> Evaluator<'a> {
         for locals in combinations {
             let name = match attr("name") {
                 None => block.label.clone(),
-                Some(name) => self
-                    .eval(&name.expr, &locals)?
-                    .to_text()?
-                    .ok_or("the name of a target is not known")?,
+                Some(name) => self.eval(&name.expr, &locals)?.to_text()?.ok_or("the name of a target is not known")?,
             };
             if !names.insert(name.clone()) {
                 return Err(format!("duplicate name {name:?}"));
@@ -260,12 +245,7 @@ impl<'a> Evaluator<'a> {
             Expression::Bool(value) => Val::Bool(*value.value()),
             Expression::Number(number) => Val::Num(number.value().as_f64().unwrap_or(0.0)),
             Expression::String(text) => Val::str(text.value()),
-            Expression::Array(items) => Val::List(
-                items
-                    .iter()
-                    .map(|item| self.eval(item, locals))
-                    .collect::<Result<_>>()?,
-            ),
+            Expression::Array(items) => Val::List(items.iter().map(|item| self.eval(item, locals)).collect::<Result<_>>()?),
             Expression::Object(object) => {
                 let mut map = BTreeMap::new();
                 for (key, value) in object.iter() {
@@ -279,9 +259,7 @@ impl<'a> Evaluator<'a> {
             Expression::StringTemplate(template) => match template_of(template) {
                 // "${x}" alone is x itself, whatever its type.
                 Single::Expr(inner) => self.eval(inner, locals)?,
-                Single::No => {
-                    self.elements(template.iter().collect(), Strip::None, Strip::None, locals)?
-                }
+                Single::No => self.elements(template.iter().collect(), Strip::None, Strip::None, locals)?,
             },
             Expression::HeredocTemplate(heredoc) => self.template(&heredoc.template, locals)?,
             Expression::Parenthesis(inner) => self.eval(inner.inner(), locals)?,
@@ -338,9 +316,7 @@ impl<'a> Evaluator<'a> {
         };
         let value = self.eval(taken, locals)?;
         // Both sides get one type: a number beside a string becomes a string.
-        if matches!(value, Val::Num(_) | Val::Bool(_))
-            && matches!(other, Expression::String(_) | Expression::StringTemplate(_))
-        {
+        if matches!(value, Val::Num(_) | Val::Bool(_)) && matches!(other, Expression::String(_) | Expression::StringTemplate(_)) {
             return Ok(value.to_text()?.map_or(Val::Null, Val::Str));
         }
         Ok(value)
@@ -387,28 +363,18 @@ impl<'a> Evaluator<'a> {
                 return Err(format!("the key {key:?} comes twice out of the for"));
             }
         }
-        Ok(if expr.key_expr.is_some() {
-            Val::Map(map)
-        } else {
-            Val::List(list)
-        })
+        Ok(if expr.key_expr.is_some() { Val::Map(map) } else { Val::List(list) })
     }
 
     fn traversal(&self, traversal: &Traversal, locals: &Locals) -> Result<Val> {
-        let mut operators = traversal
-            .operators
-            .iter()
-            .map(|o| o.value())
-            .collect::<Vec<_>>();
+        let mut operators = traversal.operators.iter().map(|o| o.value()).collect::<Vec<_>>();
         let mut value = None;
         if let Expression::Variable(root) = &traversal.expr {
             let kind = root.as_str();
             let is_local = locals.iter().any(|(name, _)| name == kind);
             if (kind == "target" || kind == "group") && !is_local {
-                let (
-                    Some(TraversalOperator::GetAttr(name)),
-                    Some(TraversalOperator::GetAttr(attr)),
-                ) = (operators.first(), operators.get(1))
+                let (Some(TraversalOperator::GetAttr(name)), Some(TraversalOperator::GetAttr(attr))) =
+                    (operators.first(), operators.get(1))
                 else {
                     return Err(format!("cannot access {kind} as a variable"));
                 };
@@ -423,12 +389,7 @@ impl<'a> Evaluator<'a> {
         self.traverse(value, &operators, locals)
     }
 
-    fn traverse(
-        &self,
-        mut value: Val,
-        operators: &[&TraversalOperator],
-        locals: &Locals,
-    ) -> Result<Val> {
+    fn traverse(&self, mut value: Val, operators: &[&TraversalOperator], locals: &Locals) -> Result<Val> {
         for (at, operator) in operators.iter().enumerate() {
             if value.is_unknown() {
                 return Ok(Val::Unknown);
@@ -440,10 +401,7 @@ impl<'a> Evaluator<'a> {
                     index(value, &key)?
                 }
                 TraversalOperator::LegacyIndex(number) => {
-                    #[expect(
-                        clippy::cast_precision_loss,
-                        reason = "an index of a list in memory is small"
-                    )]
+                    #[expect(clippy::cast_precision_loss, reason = "an index of a list in memory is small")]
                     let number = *number.value() as f64;
                     index(value, &Val::Num(number))?
                 }
@@ -457,10 +415,7 @@ impl<'a> Evaluator<'a> {
                     // `.*` takes the attributes behind it along, `[*]` the indexes too.
                     let own = match operator {
                         TraversalOperator::FullSplat(_) => rest.len(),
-                        _ => rest
-                            .iter()
-                            .take_while(|o| matches!(o, TraversalOperator::GetAttr(_)))
-                            .count(),
+                        _ => rest.iter().take_while(|o| matches!(o, TraversalOperator::GetAttr(_))).count(),
                     };
                     let list = elements
                         .into_iter()
@@ -502,10 +457,7 @@ impl<'a> Evaluator<'a> {
             }
             _ => {}
         }
-        let mut values = args
-            .iter()
-            .map(|a| self.eval(a, locals))
-            .collect::<Result<Vec<_>>>()?;
+        let mut values = args.iter().map(|a| self.eval(a, locals)).collect::<Result<Vec<_>>>()?;
         if call.args.expand_final() {
             match values.pop() {
                 Some(Val::List(items)) => values.extend(items),
@@ -525,27 +477,19 @@ impl<'a> Evaluator<'a> {
     fn user_function(&self, function: &Block, mut values: Vec<Val>) -> Result<Val> {
         let name = &function.label;
         let attr = |key: &str| function.attrs.iter().find(|a| a.name == key);
-        let result =
-            attr("result").ok_or_else(|| format!("empty result not allowed for {name}"))?;
-        let params =
-            attr("params").ok_or_else(|| format!("empty params not allowed for {name}"))?;
+        let result = attr("result").ok_or_else(|| format!("empty result not allowed for {name}"))?;
+        let params = attr("params").ok_or_else(|| format!("empty params not allowed for {name}"))?;
         let Expression::Array(params) = &params.expr else {
             return Err(format!("the params of {name} must be a list"));
         };
         let params: Vec<String> = params.iter().map(keyword).collect::<Result<_>>()?;
-        let variadic = attr("variadic_params")
-            .map(|a| keyword(&a.expr))
-            .transpose()?;
+        let variadic = attr("variadic_params").map(|a| keyword(&a.expr)).transpose()?;
         let enough = match &variadic {
             Some(_) => values.len() >= params.len(),
             None => values.len() == params.len(),
         };
         if !enough {
-            return Err(format!(
-                "{name} takes {} arguments, not {}",
-                params.len(),
-                values.len()
-            ));
+            return Err(format!("{name} takes {} arguments, not {}", params.len(), values.len()));
         }
         let rest = values.split_off(params.len());
         let mut locals: Locals = params.into_iter().zip(values).collect();

@@ -37,18 +37,7 @@ const UNKNOWN: [&str; 16] = [
 ];
 
 /// Functions that look into a collection whose elements may be null or unknown.
-const TAKES_NULL: [&str; 10] = [
-    "coalesce",
-    "concat",
-    "flatten",
-    "jsonencode",
-    "length",
-    "lookup",
-    "merge",
-    "equal",
-    "notequal",
-    "compact",
-];
+const TAKES_NULL: [&str; 10] = ["coalesce", "concat", "flatten", "jsonencode", "length", "lookup", "merge", "equal", "notequal", "compact"];
 
 /// Calls a function; `None` where bake has none of this name.
 pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
@@ -63,10 +52,7 @@ pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
 }
 
 fn text(args: &[Val], at: usize) -> std::result::Result<String, String> {
-    args.get(at)
-        .ok_or("too few arguments")?
-        .to_text()?
-        .ok_or_else(|| "an argument must not be null".to_owned())
+    args.get(at).ok_or("too few arguments")?.to_text()?.ok_or_else(|| "an argument must not be null".to_owned())
 }
 
 fn num(args: &[Val], at: usize) -> std::result::Result<f64, String> {
@@ -102,28 +88,17 @@ fn map(args: &[Val], at: usize) -> std::result::Result<BTreeMap<String, Val>, St
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "lengths of what is in memory are small"
-)]
+#[expect(clippy::cast_precision_loss, reason = "lengths of what is in memory are small")]
 fn count(n: usize) -> Val {
     Val::Num(n as f64)
 }
 
 fn texts(items: &[Val]) -> std::result::Result<Vec<String>, String> {
-    items
-        .iter()
-        .map(|item| {
-            item.to_text()?
-                .ok_or_else(|| "an element must not be null".to_owned())
-        })
-        .collect()
+    items.iter().map(|item| item.to_text()?.ok_or_else(|| "an element must not be null".to_owned())).collect()
 }
 
 fn dispatch(name: &str, args: &[Val]) -> Option<Result> {
-    let result = strings::call(name, args)
-        .or_else(|| numbers::call(name, args))
-        .or_else(|| collections::call(name, args));
+    let result = strings::call(name, args).or_else(|| numbers::call(name, args)).or_else(|| collections::call(name, args));
     result.or_else(|| encodings::call(name, args))
 }
 

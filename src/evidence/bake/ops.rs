@@ -16,18 +16,13 @@ pub(super) fn items(collection: Val) -> Result<Option<Vec<(Val, Val)>>> {
                 .into_iter()
                 .enumerate()
                 .map(|(at, item)| {
-                    #[expect(
-                        clippy::cast_precision_loss,
-                        reason = "an index of a list in memory is small"
-                    )]
+                    #[expect(clippy::cast_precision_loss, reason = "an index of a list in memory is small")]
                     let at = at as f64;
                     (Val::Num(at), item)
                 })
                 .collect(),
         )),
-        Val::Map(entries) => Ok(Some(
-            entries.into_iter().map(|(k, v)| (Val::Str(k), v)).collect(),
-        )),
+        Val::Map(entries) => Ok(Some(entries.into_iter().map(|(k, v)| (Val::Str(k), v)).collect())),
         Val::Unknown => Ok(None),
         other => Err(format!("for cannot go over a {}", other.kind())),
     }
@@ -41,25 +36,16 @@ pub(super) fn index(value: Val, key: &Val) -> Result<Val> {
             let Some(key) = key.to_text()? else {
                 return Ok(Val::Unknown);
             };
-            entries
-                .remove(&key)
-                .ok_or_else(|| format!("there is no {key:?} in it"))
+            entries.remove(&key).ok_or_else(|| format!("there is no {key:?} in it"))
         }
         Val::List(mut items) => {
             let number = key.to_num()?;
             if number.fract() == 0.0 && number >= 0.0 && number < items.len() as f64 {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "checked above"
-                )]
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
                 let at = number as usize;
                 Ok(items.swap_remove(at))
             } else {
-                Err(format!(
-                    "there is no element {number} in a list of {}",
-                    items.len()
-                ))
+                Err(format!("there is no element {number} in a list of {}", items.len()))
             }
         }
         other => Err(format!("a {} has no elements", other.kind())),
@@ -89,11 +75,7 @@ pub(super) fn binary(operator: BinaryOperator, left: &Val, right: &Val) -> Resul
             if b == 0.0 {
                 return Err("division by zero".to_owned());
             }
-            Val::Num(if operator == BinaryOperator::Div {
-                a / b
-            } else {
-                a % b
-            })
+            Val::Num(if operator == BinaryOperator::Div { a / b } else { a % b })
         }
     })
 }
@@ -112,12 +94,7 @@ pub(super) fn type_name(expr: &Expression) -> String {
     match expr {
         Expression::Variable(name) => name.as_str().to_owned(),
         Expression::FuncCall(call) => call.name.name.as_str().to_owned(),
-        Expression::String(text) => text
-            .value()
-            .split('(')
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
+        Expression::String(text) => text.value().split('(').next().unwrap_or_default().to_owned(),
         _ => String::new(),
     }
 }
@@ -130,12 +107,9 @@ pub(super) fn from_env(name: &str, text: &str, typed: &str) -> Result<Val> {
             "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Val::Bool(false)),
             _ => Err(format!("failed to parse {name} as bool")),
         },
-        "number" => text
-            .parse::<f64>()
-            .ok()
-            .filter(|n| n.is_finite())
-            .map(Val::Num)
-            .ok_or_else(|| format!("failed to parse {name} as number")),
+        "number" => {
+            text.parse::<f64>().ok().filter(|n| n.is_finite()).map(Val::Num).ok_or_else(|| format!("failed to parse {name} as number"))
+        }
         "list" | "set" | "tuple" => {
             let fields = csv_fields(text)?;
             Ok(Val::List(fields.into_iter().map(Val::Str).collect()))
@@ -143,9 +117,7 @@ pub(super) fn from_env(name: &str, text: &str, typed: &str) -> Result<Val> {
         "map" | "object" => {
             let mut map = BTreeMap::new();
             for field in csv_fields(text)? {
-                let (key, value) = field
-                    .split_once('=')
-                    .ok_or_else(|| format!("failed to parse {name}: {field:?} is no key=value"))?;
+                let (key, value) = field.split_once('=').ok_or_else(|| format!("failed to parse {name}: {field:?} is no key=value"))?;
                 map.insert(key.to_owned(), Val::str(value));
             }
             Ok(Val::Map(map))

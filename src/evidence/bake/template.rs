@@ -13,23 +13,13 @@ impl Evaluator<'_> {
     }
 
     /// Joins the parts of a template; `before` and `after` are the `~` of what encloses it.
-    pub(super) fn elements(
-        &self,
-        elements: Vec<&Element>,
-        before: Strip,
-        after: Strip,
-        locals: &Locals,
-    ) -> Result<Val> {
+    pub(super) fn elements(&self, elements: Vec<&Element>, before: Strip, after: Strip, locals: &Locals) -> Result<Val> {
         let mut out = String::new();
         for (at, element) in elements.iter().enumerate() {
             match element {
                 Element::Literal(text) => {
                     let mut text = text.value().as_str();
-                    let previous = if at == 0 {
-                        before
-                    } else {
-                        outer_end(elements[at - 1])
-                    };
+                    let previous = if at == 0 { before } else { outer_end(elements[at - 1]) };
                     let next = elements.get(at + 1).map_or(after, |e| outer_start(e));
                     if previous.strip_end() {
                         text = trim_start(text);
@@ -39,15 +29,13 @@ impl Evaluator<'_> {
                     }
                     out.push_str(text);
                 }
-                Element::Interpolation(interpolation) => {
-                    match self.eval(&interpolation.expr, locals)? {
-                        Val::Null => return Err("null cannot stand in a string".to_owned()),
-                        value => match value.to_text()? {
-                            Some(text) => out.push_str(&text),
-                            None => return Ok(Val::Unknown),
-                        },
-                    }
-                }
+                Element::Interpolation(interpolation) => match self.eval(&interpolation.expr, locals)? {
+                    Val::Null => return Err("null cannot stand in a string".to_owned()),
+                    value => match value.to_text()? {
+                        Some(text) => out.push_str(&text),
+                        None => return Ok(Val::Unknown),
+                    },
+                },
                 Element::Directive(directive) => match self.directive(directive, locals)? {
                     Val::Str(text) => out.push_str(&text),
                     other => return Ok(other),
@@ -61,9 +49,7 @@ impl Evaluator<'_> {
     }
 
     fn directive(&self, directive: &Directive, locals: &Locals) -> Result<Val> {
-        let body = |template: &Template, before, after, locals: &Locals| {
-            self.elements(template.iter().collect(), before, after, locals)
-        };
+        let body = |template: &Template, before, after, locals: &Locals| self.elements(template.iter().collect(), before, after, locals);
         match directive {
             Directive::If(dir) => {
                 let condition = self.eval(&dir.if_expr.cond_expr, locals)?;
@@ -93,12 +79,7 @@ impl Evaluator<'_> {
                         inner.push((name.as_str().to_owned(), key));
                     }
                     inner.push((dir.for_expr.value_var.as_str().to_owned(), value));
-                    match body(
-                        &dir.for_expr.template,
-                        dir.for_expr.strip,
-                        dir.endfor_expr.strip,
-                        &inner,
-                    )? {
+                    match body(&dir.for_expr.template, dir.for_expr.strip, dir.endfor_expr.strip, &inner)? {
                         Val::Str(text) => out.push_str(&text),
                         other => return Ok(other),
                     }
@@ -153,14 +134,10 @@ fn outer_start(element: &Element) -> Strip {
 
 fn trim_start(text: &str) -> &str {
     let text = text.trim_start_matches(|c: char| c.is_whitespace() && c != '\n' && c != '\r');
-    text.strip_prefix("\r\n")
-        .or_else(|| text.strip_prefix('\n'))
-        .unwrap_or(text)
+    text.strip_prefix("\r\n").or_else(|| text.strip_prefix('\n')).unwrap_or(text)
 }
 
 fn trim_end(text: &str) -> &str {
     let text = text.trim_end_matches(|c: char| c.is_whitespace() && c != '\n' && c != '\r');
-    text.strip_suffix("\r\n")
-        .or_else(|| text.strip_suffix('\n'))
-        .unwrap_or(text)
+    text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text)
 }

@@ -45,33 +45,19 @@ pub(super) struct Places<'s> {
 
 impl Places<'_> {
     fn file(&self, node: &Node) -> PathBuf {
-        self.sources
-            .get(node.file)
-            .map(|s| s.file.clone())
-            .unwrap_or_default()
+        self.sources.get(node.file).map(|s| s.file.clone()).unwrap_or_default()
     }
 
     fn base(&self, node: &Node) -> &Path {
-        self.sources
-            .get(node.file)
-            .map_or(Path::new("."), |s| s.base.as_path())
+        self.sources.get(node.file).map_or(Path::new("."), |s| s.base.as_path())
     }
 
     fn place(&self, node: &Node) -> Place {
-        Place {
-            file: self.file(node),
-            line: node.line,
-        }
+        Place { file: self.file(node), line: node.line }
     }
 
     pub fn wrong(&self, node: &Node, path: &str, expected: &'static str) -> ComposeError {
-        ComposeError::Shape {
-            file: self.file(node),
-            line: node.line,
-            path: path.to_owned(),
-            expected,
-            found: node.kind_name(),
-        }
+        ComposeError::Shape { file: self.file(node), line: node.line, path: path.to_owned(), expected, found: node.kind_name() }
     }
 
     /// A scalar's text; `None` for null.
@@ -103,9 +89,7 @@ impl Places<'_> {
         let Some(node) = node.filter(|node| !node.is_null()) else {
             return Ok(Vec::new());
         };
-        let items = node
-            .as_seq()
-            .ok_or_else(|| self.wrong(node, path, "a list"))?;
+        let items = node.as_seq().ok_or_else(|| self.wrong(node, path, "a list"))?;
         for item in items {
             if item.as_text().is_none() {
                 return Err(self.wrong(item, path, "a list of strings"));
@@ -115,27 +99,16 @@ impl Places<'_> {
     }
 
     fn strings(&self, node: Option<&Node>, path: &str) -> Result<Vec<String>, ComposeError> {
-        Ok(self
-            .list(node, path)?
-            .into_iter()
-            .filter_map(|item| item.as_text().map(str::to_owned))
-            .collect())
+        Ok(self.list(node, path)?.into_iter().filter_map(|item| item.as_text().map(str::to_owned)).collect())
     }
 
     /// `K=V` items or a mapping, as key, value and the node that says it. Later ones win.
-    fn key_values<'n>(
-        &self,
-        node: Option<&'n Node>,
-        path: &str,
-    ) -> Result<Vec<KeyValue<'n>>, ComposeError> {
+    fn key_values<'n>(&self, node: Option<&'n Node>, path: &str) -> Result<Vec<KeyValue<'n>>, ComposeError> {
         let mut out: Vec<KeyValue<'n>> = Vec::new();
         let Some(node) = node.filter(|node| !node.is_null()) else {
             return Ok(out);
         };
-        let mut put = |key: String, value: Option<String>, at: &'n Node| match out
-            .iter_mut()
-            .find(|(known, ..)| *known == key)
-        {
+        let mut put = |key: String, value: Option<String>, at: &'n Node| match out.iter_mut().find(|(known, ..)| *known == key) {
             Some(known) => *known = (key, value, at),
             None => out.push((key, value, at)),
         };
@@ -174,58 +147,31 @@ pub(super) fn service(
     if !node.is_null() && node.as_map().is_none() {
         return Err(places.wrong(node, &format!("services.{name}"), "a mapping"));
     }
-    if name.is_empty()
-        || !name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
-    {
-        return Err(ComposeError::ServiceName {
-            file: places.file(node),
-            line,
-            name: name.to_owned(),
-        });
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')) {
+        return Err(ComposeError::ServiceName { file: places.file(node), line, name: name.to_owned() });
     }
     let image = places.text(node.get("image"), &at("image"))?;
     let mut build = None;
     if let Some(section) = node.get("build").filter(|section| !section.is_null()) {
-        let environment = if reader == Reader::Bake {
-            environment(places, node, &at("environment"), env)?
-        } else {
-            HashMap::new()
-        };
+        let environment = if reader == Reader::Bake { environment(places, node, &at("environment"), env)? } else { HashMap::new() };
         let lookup = |key: &str| environment.get(key).cloned().or_else(|| env(key));
         let mut target = build_section(places, name, section, &lookup)?;
-        target.place = Some(Place {
-            file: places.file(node),
-            line,
-        });
+        target.place = Some(Place { file: places.file(node), line });
         if target.tags.is_empty() {
             target.tags.extend(image.clone());
         }
         build = Some(target);
     }
     if build.is_none() && image.is_none() && node.get("provider").is_none() {
-        return Err(ComposeError::NeitherImageNorBuild {
-            file: places.file(node),
-            line,
-            name: name.to_owned(),
-        });
+        return Err(ComposeError::NeitherImageNorBuild { file: places.file(node), line, name: name.to_owned() });
     }
     let depends_on = match node.get("depends_on") {
-        Some(deps) if deps.as_map().is_some() => deps
-            .as_map()
-            .unwrap_or_default()
-            .iter()
-            .map(|e| e.key.clone())
-            .collect(),
+        Some(deps) if deps.as_map().is_some() => deps.as_map().unwrap_or_default().iter().map(|e| e.key.clone()).collect(),
         deps => places.strings(deps, &at("depends_on"))?,
     };
     Ok(Service {
         name: name.to_owned(),
-        place: Place {
-            file: places.file(node),
-            line,
-        },
+        place: Place { file: places.file(node), line },
         image,
         build,
         depends_on,
@@ -235,19 +181,12 @@ pub(super) fn service(
 
 /// The `env_file` and `environment` of a service, values alone; bake takes arguments without a value
 /// from them.
-fn environment(
-    places: &Places<'_>,
-    node: &Node,
-    path: &str,
-    env: &Env<'_>,
-) -> Result<HashMap<String, String>, ComposeError> {
+fn environment(places: &Places<'_>, node: &Node, path: &str, env: &Env<'_>) -> Result<HashMap<String, String>, ComposeError> {
     let mut out = HashMap::new();
     if let Some(files) = node.get("env_file").filter(|files| !files.is_null()) {
         let items = files.as_seq().unwrap_or(std::slice::from_ref(files));
         for item in items {
-            let name = item
-                .as_text()
-                .or_else(|| item.get("path").and_then(Node::as_text));
+            let name = item.as_text().or_else(|| item.get("path").and_then(Node::as_text));
             let name = name.ok_or_else(|| places.wrong(item, "env_file", "a path"))?;
             let file = normalize(&places.base(item).join(name));
             let required = item.get("required").and_then(Node::as_text) != Some("false");
@@ -265,12 +204,7 @@ fn environment(
     Ok(out)
 }
 
-fn build_section(
-    places: &Places<'_>,
-    service: &str,
-    node: &Node,
-    env: &Env<'_>,
-) -> Result<BuildTarget, ComposeError> {
+fn build_section(places: &Places<'_>, service: &str, node: &Node, env: &Env<'_>) -> Result<BuildTarget, ComposeError> {
     let at = |field: &str| format!("services.{service}.build.{field}");
     let base = places.base(node).to_owned();
     if let Some(context) = node.as_text() {
@@ -278,57 +212,31 @@ fn build_section(
         target.name = Some(service.to_owned());
         return Ok(target);
     }
-    let entries = node.as_map().ok_or_else(|| {
-        places.wrong(
-            node,
-            &format!("services.{service}.build"),
-            "a string or a mapping",
-        )
-    })?;
+    let entries = node.as_map().ok_or_else(|| places.wrong(node, &format!("services.{service}.build"), "a string or a mapping"))?;
     for entry in entries {
-        let known = BUILD_KEYS.contains(&entry.key.as_str())
-            || entry.key == "platforms"
-            || entry.key.starts_with("x-");
+        let known = BUILD_KEYS.contains(&entry.key.as_str()) || entry.key == "platforms" || entry.key.starts_with("x-");
         if !known {
-            return Err(ComposeError::UnknownKey {
-                file: places.file(&entry.node),
-                line: entry.line,
-                path: at(&entry.key),
-            });
+            return Err(ComposeError::UnknownKey { file: places.file(&entry.node), line: entry.line, path: at(&entry.key) });
         }
     }
     let context = places.text(node.get("context"), &at("context"))?;
-    let context_base = node
-        .get("context")
-        .map_or(base.as_path(), |c| places.base(c));
+    let context_base = node.get("context").map_or(base.as_path(), |c| places.base(c));
     let mut target = BuildTarget::new(match context.filter(|c| !c.is_empty()) {
         Some(context) => context_of(&context, context_base, env),
         None => ContextSource::dir(".", &base),
     });
     target.name = Some(service.to_owned());
-    target.dockerfile = places
-        .text(node.get("dockerfile"), &at("dockerfile"))?
-        .filter(|name| !name.is_empty());
-    target.dockerfile_inline = places
-        .text(node.get("dockerfile_inline"), &at("dockerfile_inline"))?
-        .filter(|text| !text.is_empty());
+    target.dockerfile = places.text(node.get("dockerfile"), &at("dockerfile"))?.filter(|name| !name.is_empty());
+    target.dockerfile_inline = places.text(node.get("dockerfile_inline"), &at("dockerfile_inline"))?.filter(|text| !text.is_empty());
     if target.dockerfile.is_some() && target.dockerfile_inline.is_some() {
-        return Err(ComposeError::BothDockerfiles {
-            file: places.file(node),
-            line: node.line,
-            name: service.to_owned(),
-        });
+        return Err(ComposeError::BothDockerfiles { file: places.file(node), line: node.line, name: service.to_owned() });
     }
-    target.target = places
-        .text(node.get("target"), &at("target"))?
-        .filter(|t| !t.is_empty());
+    target.target = places.text(node.get("target"), &at("target"))?.filter(|t| !t.is_empty());
     for (key, value, from) in places.key_values(node.get("args"), &at("args"))? {
         let value = value.or_else(|| env(&key));
         target.set_arg(&key, value, Some(places.place(from)));
     }
-    for (key, value, from) in
-        places.key_values(node.get("additional_contexts"), &at("additional_contexts"))?
-    {
+    for (key, value, from) in places.key_values(node.get("additional_contexts"), &at("additional_contexts"))? {
         let value = value.unwrap_or_default();
         let source = match value.strip_prefix("service:") {
             Some(service) => ContextSource::Target(service.to_owned()),
@@ -340,10 +248,7 @@ fn build_section(
     target.cache_to = cache(places, node.get("cache_to"), &at("cache_to"))?;
     target.no_cache = places.boolean(node.get("no_cache"), &at("no_cache"))?;
     target.no_cache_filter = match node.get("no_cache_filter") {
-        Some(one) if one.as_text().is_some() => places
-            .text(Some(one), &at("no_cache_filter"))?
-            .into_iter()
-            .collect(),
+        Some(one) if one.as_text().is_some() => places.text(Some(one), &at("no_cache_filter"))?.into_iter().collect(),
         list => places.strings(list, &at("no_cache_filter"))?,
     };
     target.pull = places.boolean(node.get("pull"), &at("pull"))?;
@@ -371,42 +276,30 @@ fn context_of(typed: &str, base: &Path, env: &Env<'_>) -> ContextSource {
     }
 }
 
-fn cache(
-    places: &Places<'_>,
-    node: Option<&Node>,
-    path: &str,
-) -> Result<Vec<TypedEntry>, ComposeError> {
+fn cache(places: &Places<'_>, node: Option<&Node>, path: &str) -> Result<Vec<TypedEntry>, ComposeError> {
     let mut out = Vec::new();
     for item in places.list(node, path)? {
         let place = places.place(item);
         let raw = item.as_text().unwrap_or_default();
-        let entries =
-            TypedEntry::parse_cache(raw, Some(&place)).map_err(|message| ComposeError::Value {
-                file: place.file.clone(),
-                line: place.line,
-                path: path.to_owned(),
-                message,
-            })?;
+        let entries = TypedEntry::parse_cache(raw, Some(&place)).map_err(|message| ComposeError::Value {
+            file: place.file.clone(),
+            line: place.line,
+            path: path.to_owned(),
+            message,
+        })?;
         out.extend(entries);
     }
     Ok(out)
 }
 
 /// The extension that gives bake what compose has no key for (buildx `bake/compose.go`, `xbake`).
-fn bake_extension(
-    places: &Places<'_>,
-    node: &Node,
-    target: &mut BuildTarget,
-) -> Result<(), ComposeError> {
+fn bake_extension(places: &Places<'_>, node: &Node, target: &mut BuildTarget) -> Result<(), ComposeError> {
     // A string stands for its words.
     let strings = |key: &str| -> Result<Vec<(String, &Node)>, ComposeError> {
         match node.get(key) {
-            Some(one) if one.as_text().is_some() => Ok(one
-                .as_text()
-                .unwrap_or_default()
-                .split_whitespace()
-                .map(|word| (word.to_owned(), one))
-                .collect()),
+            Some(one) if one.as_text().is_some() => {
+                Ok(one.as_text().unwrap_or_default().split_whitespace().map(|word| (word.to_owned(), one)).collect())
+            }
             list => Ok(places
                 .list(list, &format!("x-bake.{key}"))?
                 .into_iter()
@@ -424,19 +317,14 @@ fn bake_extension(
     add(&mut target.tags, strings("tags")?);
     add(&mut target.platforms, strings("platforms")?);
     add(&mut target.no_cache_filter, strings("no-cache-filter")?);
-    for (key, into) in [
-        ("cache-from", &mut target.cache_from),
-        ("cache-to", &mut target.cache_to),
-    ] {
+    for (key, into) in [("cache-from", &mut target.cache_from), ("cache-to", &mut target.cache_to)] {
         for (raw, item) in strings(key)? {
             let place = places.place(item);
-            let entries = TypedEntry::parse_cache(&raw, Some(&place)).map_err(|message| {
-                ComposeError::Value {
-                    file: place.file.clone(),
-                    line: place.line,
-                    path: format!("x-bake.{key}"),
-                    message,
-                }
+            let entries = TypedEntry::parse_cache(&raw, Some(&place)).map_err(|message| ComposeError::Value {
+                file: place.file.clone(),
+                line: place.line,
+                path: format!("x-bake.{key}"),
+                message,
             })?;
             for entry in entries {
                 if !into.iter().any(|known| known.same(&entry)) {
@@ -447,13 +335,11 @@ fn bake_extension(
     }
     for (raw, item) in strings("output")? {
         let place = places.place(item);
-        let entry = TypedEntry::parse_output(&raw, Some(&place)).map_err(|message| {
-            ComposeError::Value {
-                file: place.file.clone(),
-                line: place.line,
-                path: "x-bake.output".to_owned(),
-                message,
-            }
+        let entry = TypedEntry::parse_output(&raw, Some(&place)).map_err(|message| ComposeError::Value {
+            file: place.file.clone(),
+            line: place.line,
+            path: "x-bake.output".to_owned(),
+            message,
         })?;
         target.outputs.push(entry);
     }

@@ -77,46 +77,27 @@ pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
             Val::List(out)
         }),
         "distinct" => list(args, 0).map(|items| Val::List(unique(items))),
-        "compact" => list(args, 0).map(|items| {
-            Val::List(
-                items
-                    .into_iter()
-                    .filter(|i| !matches!(i, Val::Null) && *i != Val::str(""))
-                    .collect(),
-            )
-        }),
-        "coalesce" => args
-            .iter()
-            .find(|a| !matches!(a, Val::Null))
-            .cloned()
-            .ok_or_else(|| "all arguments are null".to_owned()),
+        "compact" => {
+            list(args, 0).map(|items| Val::List(items.into_iter().filter(|i| !matches!(i, Val::Null) && *i != Val::str("")).collect()))
+        }
+        "coalesce" => args.iter().find(|a| !matches!(a, Val::Null)).cloned().ok_or_else(|| "all arguments are null".to_owned()),
         "coalescelist" => args
             .iter()
             .find(|a| matches!(a, Val::List(items) if !items.is_empty()))
             .cloned()
             .ok_or_else(|| "all lists are empty".to_owned()),
-        "contains" | "sethaselement" => (|| {
-            Ok(Val::Bool(
-                list(args, 0)?.contains(args.get(1).ok_or("too few arguments")?),
-            ))
-        })(),
+        "contains" | "sethaselement" => (|| Ok(Val::Bool(list(args, 0)?.contains(args.get(1).ok_or("too few arguments")?))))(),
         "index" => match (args.first(), args.get(1)) {
             (Some(collection), Some(key)) => super::super::ops::index(collection.clone(), key),
             _ => Err("two arguments are needed".to_owned()),
         },
         "hasindex" => match (args.first(), args.get(1)) {
-            (Some(collection), Some(key)) => Ok(Val::Bool(
-                super::super::ops::index(collection.clone(), key).is_ok(),
-            )),
+            (Some(collection), Some(key)) => Ok(Val::Bool(super::super::ops::index(collection.clone(), key).is_ok())),
             _ => Err("two arguments are needed".to_owned()),
         },
         "indexof" => (|| {
             let wanted = args.get(1).ok_or("too few arguments")?;
-            list(args, 0)?
-                .iter()
-                .position(|i| i == wanted)
-                .map(count)
-                .ok_or_else(|| "item not found".to_owned())
+            list(args, 0)?.iter().position(|i| i == wanted).map(count).ok_or_else(|| "item not found".to_owned())
         })(),
         "element" => (|| {
             let items = list(args, 0)?;
@@ -129,23 +110,15 @@ pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
         })(),
         "slice" => (|| {
             let items = list(args, 0)?;
-            let from =
-                usize::try_from(whole(args, 1)?).map_err(|_| "the start must not be negative")?;
-            let to =
-                usize::try_from(whole(args, 2)?).map_err(|_| "the end must not be negative")?;
-            items
-                .get(from..to)
-                .map(|s| Val::List(s.to_vec()))
-                .ok_or_else(|| "out of the list".to_owned())
+            let from = usize::try_from(whole(args, 1)?).map_err(|_| "the start must not be negative")?;
+            let to = usize::try_from(whole(args, 2)?).map_err(|_| "the end must not be negative")?;
+            items.get(from..to).map(|s| Val::List(s.to_vec())).ok_or_else(|| "out of the list".to_owned())
         })(),
         "chunklist" => (|| {
             let items = list(args, 0)?;
-            let size =
-                usize::try_from(whole(args, 1)?).map_err(|_| "the size must not be negative")?;
+            let size = usize::try_from(whole(args, 1)?).map_err(|_| "the size must not be negative")?;
             let size = if size == 0 { items.len().max(1) } else { size };
-            Ok(Val::List(
-                items.chunks(size).map(|c| Val::List(c.to_vec())).collect(),
-            ))
+            Ok(Val::List(items.chunks(size).map(|c| Val::List(c.to_vec())).collect()))
         })(),
         "reverselist" => list(args, 0).map(|mut items| {
             items.reverse();
@@ -165,12 +138,8 @@ pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
                     "setintersection" => acc.into_iter().filter(|i| other.contains(i)).collect(),
                     "setsubtract" => acc.into_iter().filter(|i| !other.contains(i)).collect(),
                     _ => {
-                        let extra: Vec<Val> =
-                            other.iter().filter(|i| !acc.contains(i)).cloned().collect();
-                        acc.into_iter()
-                            .filter(|i| !other.contains(i))
-                            .chain(extra)
-                            .collect()
+                        let extra: Vec<Val> = other.iter().filter(|i| !acc.contains(i)).cloned().collect();
+                        acc.into_iter().filter(|i| !other.contains(i)).chain(extra).collect()
                     }
                 };
             }
@@ -185,11 +154,7 @@ pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
                 }
                 rows = rows
                     .iter()
-                    .flat_map(|row| {
-                        items
-                            .iter()
-                            .map(move |item| [row.as_slice(), std::slice::from_ref(item)].concat())
-                    })
+                    .flat_map(|row| items.iter().map(move |item| [row.as_slice(), std::slice::from_ref(item)].concat()))
                     .collect();
             }
             Ok(Val::List(rows.into_iter().map(Val::List).collect()))

@@ -10,10 +10,7 @@ use super::{Result, text};
 pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
     Some(match name {
         "jsonencode" if args.iter().any(Val::has_unknown) => Ok(Val::Unknown),
-        "jsonencode" => args
-            .first()
-            .map(|a| Val::Str(a.to_json()))
-            .ok_or_else(|| "too few arguments".to_owned()),
+        "jsonencode" => args.first().map(|a| Val::Str(a.to_json())).ok_or_else(|| "too few arguments".to_owned()),
         "jsondecode" => (|| {
             let json = serde_json::from_str(&text(args, 0)?).map_err(|e| e.to_string())?;
             Ok(Val::from_json(json))
@@ -23,9 +20,7 @@ pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
             Val::Str(
                 t.bytes()
                     .map(|b| match b {
-                        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                            char::from(b).to_string()
-                        }
+                        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(b).to_string(),
                         b' ' => "+".to_owned(),
                         other => format!("%{other:02X}"),
                     })
@@ -35,9 +30,7 @@ pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
         "base64encode" => text(args, 0).map(|t| Val::Str(base64_encode(t.as_bytes()))),
         "base64decode" => (|| {
             let bytes = base64_decode(&text(args, 0)?).ok_or("not base64")?;
-            String::from_utf8(bytes)
-                .map(Val::Str)
-                .map_err(|_| "not UTF-8".to_owned())
+            String::from_utf8(bytes).map(Val::Str).map_err(|_| "not UTF-8".to_owned())
         })(),
         _ => return None,
     })
@@ -55,13 +48,7 @@ fn csv_decode(text: &str) -> Result {
         if fields.len() != header.len() {
             return Err("wrong number of fields".to_owned());
         }
-        rows.push(Val::Map(
-            header
-                .iter()
-                .cloned()
-                .zip(fields.into_iter().map(Val::Str))
-                .collect(),
-        ));
+        rows.push(Val::Map(header.iter().cloned().zip(fields.into_iter().map(Val::Str)).collect()));
     }
     Ok(Val::List(rows))
 }
@@ -71,11 +58,7 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 fn base64_encode(bytes: &[u8]) -> String {
     let mut out = String::new();
     for chunk in bytes.chunks(3) {
-        let group = [
-            chunk[0],
-            chunk.get(1).copied().unwrap_or(0),
-            chunk.get(2).copied().unwrap_or(0),
-        ];
+        let group = [chunk[0], chunk.get(1).copied().unwrap_or(0), chunk.get(2).copied().unwrap_or(0)];
         let bits = u32::from(group[0]) << 16 | u32::from(group[1]) << 8 | u32::from(group[2]);
         for at in 0..4 {
             if at <= chunk.len() {
@@ -89,10 +72,7 @@ fn base64_encode(bytes: &[u8]) -> String {
 }
 
 fn base64_decode(text: &str) -> Option<Vec<u8>> {
-    let bytes: Vec<u8> = text
-        .bytes()
-        .filter(|b| !matches!(b, b'\n' | b'\r'))
-        .collect();
+    let bytes: Vec<u8> = text.bytes().filter(|b| !matches!(b, b'\n' | b'\r')).collect();
     if !bytes.len().is_multiple_of(4) {
         return None;
     }

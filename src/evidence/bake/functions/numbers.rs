@@ -10,11 +10,7 @@ pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
     let test = |f: &dyn Fn(f64, f64) -> bool| Ok(Val::Bool(f(num(args, 0)?, num(args, 1)?)));
     let nonzero = |f: &dyn Fn(f64, f64) -> f64| {
         let (a, b) = (num(args, 0)?, num(args, 1)?);
-        if b == 0.0 {
-            Err("division by zero".to_owned())
-        } else {
-            Ok(Val::Num(f(a, b)))
-        }
+        if b == 0.0 { Err("division by zero".to_owned()) } else { Ok(Val::Num(f(a, b))) }
     };
     let all = |f: &dyn Fn(f64, f64) -> f64| {
         let mut numbers = args.iter().map(Val::to_num);
@@ -49,32 +45,21 @@ pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
         "lessthanorequalto" => test(&|a, b| a <= b),
         "and" => logic(&|a, b| a && b),
         "or" => logic(&|a, b| a || b),
-        "not" => args
-            .first()
-            .ok_or_else(|| "too few arguments".to_owned())
-            .and_then(Val::to_bool)
-            .map(|a| Val::Bool(!a)),
+        "not" => args.first().ok_or_else(|| "too few arguments".to_owned()).and_then(Val::to_bool).map(|a| Val::Bool(!a)),
         "equal" | "notequal" => match args {
             [a, b] if a.is_unknown() || b.is_unknown() => Ok(Val::Unknown),
             [a, b] => Ok(Val::Bool((a == b) == (name == "equal"))),
             _ => Err("two arguments are needed".to_owned()),
         },
         "parseint" => (|| {
-            let base = u32::try_from(whole(args, 1)?)
-                .ok()
-                .filter(|b| (2..=36).contains(b));
+            let base = u32::try_from(whole(args, 1)?).ok().filter(|b| (2..=36).contains(b));
             let base = base.ok_or("base must be a whole number between 2 and 36")?;
-            let value = i64::from_str_radix(&text(args, 0)?, base)
-                .map_err(|_| "not a number in this base")?;
+            let value = i64::from_str_radix(&text(args, 0)?, base).map_err(|_| "not a number in this base")?;
             #[expect(clippy::cast_precision_loss, reason = "numbers are doubles here")]
             Ok(Val::Num(value as f64))
         })(),
         "range" => (|| {
-            let (from, to) = if args.len() > 1 {
-                (num(args, 0)?, num(args, 1)?)
-            } else {
-                (0.0, num(args, 0)?)
-            };
+            let (from, to) = if args.len() > 1 { (num(args, 0)?, num(args, 1)?) } else { (0.0, num(args, 0)?) };
             let step = if args.len() > 2 {
                 num(args, 2)?
             } else if to < from {

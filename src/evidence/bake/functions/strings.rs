@@ -6,10 +6,7 @@ use super::super::value::{Val, number_text};
 use super::{Result, count, list, text, texts, whole};
 
 fn regex(pattern: &str) -> std::result::Result<Regex, String> {
-    regex::RegexBuilder::new(pattern)
-        .size_limit(1 << 20)
-        .build()
-        .map_err(|_| format!("{pattern:?} is no regular expression"))
+    regex::RegexBuilder::new(pattern).size_limit(1 << 20).build().map_err(|_| format!("{pattern:?} is no regular expression"))
 }
 
 /// Calls one of these; `None` where the name is another.
@@ -25,17 +22,7 @@ pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
         "reverse" => one(&|t| t.chars().rev().collect()),
         "basename" => one(&base_name),
         "dirname" => one(&dir_name),
-        "sanitize" => one(&|t| {
-            t.chars()
-                .map(|c| {
-                    if c.is_ascii_alphanumeric() || c == '_' || c == '-' {
-                        c
-                    } else {
-                        '_'
-                    }
-                })
-                .collect()
-        }),
+        "sanitize" => one(&|t| t.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' }).collect()),
         "trim" => two(&|t, cut| t.trim_matches(|c| cut.contains(c)).to_owned()),
         "trimprefix" => two(&|t, p| t.strip_prefix(p).unwrap_or(t).to_owned()),
         "trimsuffix" => two(&|t, s| t.strip_suffix(s).unwrap_or(t).to_owned()),
@@ -43,11 +30,8 @@ pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
         "byteslen" => text(args, 0).map(|t| count(t.len())),
         "split" => (|| {
             let (separator, t) = (text(args, 0)?, text(args, 1)?);
-            let parts: Vec<Val> = if separator.is_empty() {
-                t.chars().map(Val::str).collect()
-            } else {
-                t.split(separator.as_str()).map(Val::str).collect()
-            };
+            let parts: Vec<Val> =
+                if separator.is_empty() { t.chars().map(Val::str).collect() } else { t.split(separator.as_str()).map(Val::str).collect() };
             Ok(Val::List(parts))
         })(),
         "join" => (|| {
@@ -70,27 +54,18 @@ pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
         "regex_replace" => (|| {
             let (t, pattern, new) = (text(args, 0)?, text(args, 1)?, text(args, 2)?);
             guard(t.len(), new.len())?;
-            Ok(Val::Str(
-                regex(&pattern)?.replace_all(&t, new.as_str()).into_owned(),
-            ))
+            Ok(Val::Str(regex(&pattern)?.replace_all(&t, new.as_str()).into_owned()))
         })(),
         "regex" => (|| {
             let (pattern, t) = (text(args, 0)?, text(args, 1)?);
             let regex = regex(&pattern)?;
-            let captures = regex
-                .captures(&t)
-                .ok_or("pattern did not match any part of the given string")?;
+            let captures = regex.captures(&t).ok_or("pattern did not match any part of the given string")?;
             Ok(capture_value(&regex, &captures))
         })(),
         "regexall" => (|| {
             let (pattern, t) = (text(args, 0)?, text(args, 1)?);
             let regex = regex(&pattern)?;
-            Ok(Val::List(
-                regex
-                    .captures_iter(&t)
-                    .map(|c| capture_value(&regex, &c))
-                    .collect(),
-            ))
+            Ok(Val::List(regex.captures_iter(&t).map(|c| capture_value(&regex, &c)).collect()))
         })(),
         "substr" => (|| {
             let chars: Vec<char> = text(args, 0)?.chars().collect();
@@ -100,39 +75,21 @@ pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
                 from = (from + length).max(0);
             }
             let from = from.min(length);
-            let to = if wanted < 0 {
-                length
-            } else {
-                (from + wanted).min(length)
-            };
+            let to = if wanted < 0 { length } else { (from + wanted).min(length) };
             let range = usize::try_from(from).unwrap_or(0)..usize::try_from(to).unwrap_or(0);
-            Ok(Val::Str(
-                chars.get(range).unwrap_or_default().iter().collect(),
-            ))
+            Ok(Val::Str(chars.get(range).unwrap_or_default().iter().collect()))
         })(),
         "indent" => (|| {
             let spaces = usize::try_from(whole(args, 0)?.clamp(0, 1000)).unwrap_or(0);
             let t = text(args, 1)?;
             guard(t.len(), spaces + 1)?;
-            Ok(Val::Str(
-                t.replace('\n', &format!("\n{}", " ".repeat(spaces))),
-            ))
+            Ok(Val::Str(t.replace('\n', &format!("\n{}", " ".repeat(spaces)))))
         })(),
         "format" => (|| format(&text(args, 0)?, args.get(1..).unwrap_or_default()))(),
         "formatlist" => (|| {
             let pattern = text(args, 0)?;
             let rest = args.get(1..).unwrap_or_default();
-            let length = rest
-                .iter()
-                .filter_map(|a| {
-                    if let Val::List(items) = a {
-                        Some(items.len())
-                    } else {
-                        None
-                    }
-                })
-                .max()
-                .unwrap_or(1);
+            let length = rest.iter().filter_map(|a| if let Val::List(items) = a { Some(items.len()) } else { None }).max().unwrap_or(1);
             (0..length)
                 .map(|at| {
                     let row: Vec<Val> = rest
@@ -166,11 +123,7 @@ fn title(text: &str) -> String {
         .flat_map(|c| {
             let upper = start && c.is_alphabetic();
             start = !(c.is_alphanumeric() || c == '_' || c == '\'');
-            if upper {
-                c.to_uppercase().collect::<Vec<_>>()
-            } else {
-                vec![c]
-            }
+            if upper { c.to_uppercase().collect::<Vec<_>>() } else { vec![c] }
         })
         .collect()
 }
@@ -193,29 +146,17 @@ fn dir_name(path: &str) -> String {
     if dir.is_empty() && path.starts_with('/') {
         return "/".to_owned();
     }
-    super::super::super::build_target::normalize(std::path::Path::new(dir))
-        .to_string_lossy()
-        .into_owned()
+    super::super::super::build_target::normalize(std::path::Path::new(dir)).to_string_lossy().into_owned()
 }
 
 /// What a match gives: the text, its groups, or its named groups.
 fn capture_value(regex: &Regex, captures: &regex::Captures<'_>) -> Val {
     let group = |m: Option<regex::Match<'_>>| m.map_or(Val::Null, |m| Val::str(m.as_str()));
     if regex.capture_names().flatten().next().is_some() {
-        return Val::Map(
-            regex
-                .capture_names()
-                .flatten()
-                .map(|name| (name.to_owned(), group(captures.name(name))))
-                .collect(),
-        );
+        return Val::Map(regex.capture_names().flatten().map(|name| (name.to_owned(), group(captures.name(name)))).collect());
     }
     if captures.len() > 1 {
-        return Val::List(
-            (1..captures.len())
-                .map(|at| group(captures.get(at)))
-                .collect(),
-        );
+        return Val::List((1..captures.len()).map(|at| group(captures.get(at))).collect());
     }
     group(captures.get(0))
 }
@@ -250,9 +191,7 @@ fn format(pattern: &str, args: &[Val]) -> Result {
             out.push('%');
             continue;
         }
-        let value = args
-            .get(next)
-            .ok_or("not enough arguments for the format")?;
+        let value = args.get(next).ok_or("not enough arguments for the format")?;
         next += 1;
         if value.is_unknown() {
             return Ok(Val::Unknown);
@@ -310,14 +249,10 @@ fn format(pattern: &str, args: &[Val]) -> Result {
 
 /// `formatdate` (cty `stdlib/datetime.go`): runs of one letter, quoted literals.
 fn format_date(pattern: &str, stamp: &str) -> Result {
-    let time: jiff::Timestamp = stamp
-        .parse()
-        .map_err(|_| format!("{stamp:?} is no RFC 3339 time"))?;
+    let time: jiff::Timestamp = stamp.parse().map_err(|_| format!("{stamp:?} is no RFC 3339 time"))?;
     // The offset that is written is the one to print in.
-    let offset = jiff::fmt::temporal::Pieces::parse(stamp)
-        .ok()
-        .and_then(|pieces| pieces.to_numeric_offset())
-        .unwrap_or(jiff::tz::Offset::UTC);
+    let offset =
+        jiff::fmt::temporal::Pieces::parse(stamp).ok().and_then(|pieces| pieces.to_numeric_offset()).unwrap_or(jiff::tz::Offset::UTC);
     let at = offset.to_datetime(time);
     let mut out = String::new();
     let mut chars = pattern.chars().peekable();
