@@ -1,5 +1,5 @@
 //! The integration tests, in one binary because each one links the whole library again.
-#![expect(clippy::expect_used, reason = "a panic in a test is the failure that the test is for")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic in a test is the failure that the test is for")]
 
 mod build_plans;
 mod limits;
