@@ -29,7 +29,7 @@ pub fn seconds_between(first: Instant, last: Instant) -> f64 {
     const DAY: f64 = 86_400.0;
     let seconds = last.seconds_since(first);
     // A clock that was set back a little is no midnight.
-    if seconds < -DAY / 2.0 && !first.absolute { seconds + DAY } else { seconds.max(0.0) }
+    (if seconds < -DAY / 2.0 && !first.absolute { seconds + DAY } else { seconds }).max(0.0)
 }
 
 /// The least time that a build can have taken, from the seconds of its steps.
@@ -104,5 +104,6 @@ mod tests {
         assert_eq!(seconds_between(at(100, false), at(99, false)), 0.0);
         assert_eq!(seconds_between(at(100, true), at(99, true)), 0.0);
         assert_eq!(seconds_between(at(1, true), at(61, true)), 60.0);
+        assert_eq!(seconds_between(at(90_000_000, false), at(1, false)), 0.0, "times of two kinds");
     }
 }

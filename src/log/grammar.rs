@@ -78,7 +78,8 @@ fn seconds_text(input: &[u8]) -> IResult<&[u8], &[u8]> {
 }
 
 fn seconds(input: &[u8]) -> IResult<&[u8], f64> {
-    map_opt(seconds_text, |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse().ok()).parse(input)
+    map_opt(seconds_text, |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse().ok().filter(|seconds: &f64| seconds.is_finite()))
+        .parse(input)
 }
 
 fn log_line(input: &[u8]) -> IResult<&[u8], Body<'_>> {

@@ -58,7 +58,7 @@ impl Tty {
         let (text, blue) = without_escapes(line);
         let text = text.trim_ascii_end();
         if let Some(head) = find_after(text, b"[+] Building ") {
-            let seconds = head.split(|b| *b == b's').next().and_then(|s| std::str::from_utf8(s).ok()?.parse().ok());
+            let seconds = head.split(|b| *b == b's').next().and_then(decimal);
             let finished = memchr::memmem::find(head, b") FINISHED").is_some();
             self.finished |= finished;
             if let Some(seconds) = seconds {
@@ -128,8 +128,14 @@ fn find_after<'a>(text: &'a [u8], needle: &[u8]) -> Option<&'a [u8]> {
 fn split_seconds(text: &[u8]) -> Option<(&[u8], f64)> {
     let text = text.strip_suffix(b"s")?;
     let blank = memchr::memrchr(b' ', text)?;
-    let seconds = std::str::from_utf8(&text[blank + 1..]).ok()?.parse().ok()?;
+    let seconds = decimal(&text[blank + 1..])?;
     Some((text[..blank].trim_ascii_end(), seconds))
+}
+
+/// Digits and a dot; no sign, no `inf`, no `nan`.
+fn decimal(text: &[u8]) -> Option<f64> {
+    let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (number.is_finite() && text.iter().all(|b| b.is_ascii_digit() || *b == b'.')).then_some(number)
 }
 
 /// The text of a line without escape sequences, and whether it was drawn in blue, the colour of steps that ended well.

@@ -134,3 +134,17 @@ fn the_end_of_a_build_is_the_time_of_its_last_output_line() {
     let builds = read(log.as_bytes());
     assert_eq!(builds[0].duration.unwrap().seconds, 8.0);
 }
+
+#[test]
+fn times_that_are_none() {
+    let digits = "9".repeat(400);
+    for log in [
+        format!("#1 [1/1] RUN x\n#1 DONE {digits}.9s\n"),
+        "[+] Building nans (1/1)\n => x -5.0s\n".to_owned(),
+        "[+] Building infs (1/1)\n".to_owned(),
+    ] {
+        let build = one(&log);
+        assert!(build.duration.is_none(), "{log:?}: {:?}", build.duration);
+        assert!(build.steps.iter().all(|step| step.seconds.is_none()), "{log:?}");
+    }
+}

@@ -48,7 +48,7 @@ fn check(builds: &[Build], log: &[u8]) -> Result<(), TestCaseError> {
         prop_assert!(build.lines.0 >= last_begin, "builds are told in the order in which they begin");
         last_begin = build.lines.0;
         prop_assert!(build.lines.0 <= build.lines.1 && build.lines.1 <= lines, "{:?} of {lines}", build.lines);
-        prop_assert!(build.duration.is_none_or(|duration| duration.seconds >= 0.0));
+        prop_assert!(build.duration.is_none_or(|duration| duration.seconds >= 0.0), "{:?} in {}", build.duration, log.escape_ascii());
         let mut indexes: Vec<u32> = build.steps.iter().map(|step| step.index).collect();
         indexes.sort_unstable();
         indexes.dedup();
