@@ -6,6 +6,7 @@ pub mod exit_code;
 mod live;
 mod overall;
 mod reading;
+mod run;
 mod show;
 mod trend;
 
@@ -54,6 +55,7 @@ enum When {
 enum Command {
     Show(show::ShowArgs),
     Check(check::CheckArgs),
+    Run(run::RunArgs),
     Trend(trend::TrendArgs),
 }
 
@@ -82,6 +84,7 @@ pub fn run() -> ExitCode {
         None => check::run(&cli.check, color),
         Some(Command::Check(args)) => check::run(&args, color),
         Some(Command::Show(args)) => show::run(&args, color),
+        Some(Command::Run(args)) => run::run(&args, color),
         Some(Command::Trend(args)) => trend::run(&args, color),
     };
     let code = match result {

@@ -215,3 +215,20 @@ fn tempdir() -> PathBuf {
     std::fs::create_dir_all(&directory).unwrap();
     directory
 }
+
+#[test]
+fn run_keeps_streams_and_exit_codes_apart() {
+    let path = log("017-failing-run", "plain.log");
+    let script = format!("echo image-id; cat '{}' >&2; exit 7", path.display());
+    let output = run(&["run", "--", "/bin/sh", "-c", &format!("PATH=/usr/bin:/bin; {script}")]);
+    assert_eq!(code(&output), 7, "the command's own exit code");
+    assert_eq!(text(&output.stdout), "image-id\n");
+    let errors = text(&output.stderr);
+    assert!(errors.contains(&text(&std::fs::read(&path).unwrap())), "the output is passed on unchanged");
+    assert!(errors.contains("error: #6 [3/4] RUN"), "{errors}");
+    let swallowed = run(&["run", "--quiet", "--", "/bin/sh", "-c", &format!("PATH=/usr/bin:/bin; cat '{}'", path.display())]);
+    assert_eq!(code(&swallowed), 4, "the command succeeded, the build did not");
+    let plain = run(&["run", "--", "/bin/sh", "-c", "echo $BUILDKIT_PROGRESS"]);
+    assert_eq!((code(&plain), text(&plain.stdout).as_str()), (0, "plain\n"));
+    assert_eq!(code(&run(&["run", "--", "/no/such/command"])), 2);
+}
