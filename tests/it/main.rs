@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic in a test is the failure that the test is for")]
 
 mod build_plans;
+mod format;
 mod limits;
 mod printer;
 mod printer_model;
 mod records;
 mod regressions;
 mod robustness;
+mod typed_fields;
