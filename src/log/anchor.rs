@@ -42,9 +42,10 @@ pub fn find(line: &[u8]) -> Option<Anchor> {
         .find(|at| is_rawjson(&line[*at..]))
         .map(|offset| Anchor { offset, format: Format::RawJson })
         .or_else(|| {
-            memchr::memmem::find(head, b"Step ")
-                .filter(|at| is_legacy(&line[*at..]))
-                .map(|offset| Anchor { offset, format: Format::Legacy })
+            let step = memchr::memmem::find(head, b"Step ").filter(|at| is_legacy(&line[*at..]));
+            let context =
+                || memchr::memmem::find(head, super::legacy::CONTEXT).filter(|at| super::legacy::context_sent(&line[*at..]).is_some());
+            step.or_else(context).map(|offset| Anchor { offset, format: Format::Legacy })
         })
         .or_else(|| memchr::memmem::find(head, b"[+] Building ").map(|offset| Anchor { offset, format: Format::Tty }));
     match (plain, other) {
@@ -120,6 +121,7 @@ mod tests {
         let format = |line: &str| find(line.as_bytes()).map(|a| (a.offset, a.format));
         assert_eq!(format("{\"vertexes\":[{}]}"), Some((0, Format::RawJson)));
         assert_eq!(format("12:00:00 Step 2/5 : RUN echo '#1 CACHED'"), Some((9, Format::Legacy)));
+        assert_eq!(format("x: Sending build context to Docker daemon  3.072kB\r\r"), Some((3, Format::Legacy)));
         assert_eq!(format("[+] Building 0.2s (4/8)"), Some((0, Format::Tty)));
     }
 }

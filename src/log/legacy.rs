@@ -146,10 +146,13 @@ impl Legacy {
     }
 }
 
+/// How the first line of the builder begins.
+pub const CONTEXT: &[u8] = b"Sending build context to Docker daemon";
+
 /// `Sending build context to Docker daemon  3.072kB`: the context's size in bytes. The line is redrawn with carriage returns.
 pub fn context_sent(line: &[u8]) -> Option<u64> {
     let last = line.rsplit(|b| *b == b'\r').find(|piece| !piece.is_empty())?;
-    let size = last.strip_prefix(b"Sending build context to Docker daemon")?;
+    let size = last.strip_prefix(CONTEXT)?;
     grammar::size(size.trim_ascii())
 }
 

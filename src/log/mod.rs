@@ -253,7 +253,7 @@ impl<E: Events> Reader<E> {
             match anchor::find(line) {
                 Some(anchor) if anchor.offset > 0 && anchor.format != Format::Tty && !is_powershell(&line[..anchor.offset]) => {
                     stream.pattern = Pattern::learn(&line[..anchor.offset]);
-                    stream.crlf = line.ends_with(b"\r");
+                    stream.crlf = ends_in_crlf(line);
                     stream.build_lines = 1;
                 }
                 Some(_) => stream.build_lines += 1,
@@ -278,7 +278,7 @@ impl<E: Events> Reader<E> {
         }
         if let Some(weak) = self.streams.iter().position(|s| s.build_lines < PROVEN_LINES && !s.pattern.resembles(&pattern)) {
             self.streams[weak].pattern = pattern;
-            self.streams[weak].crlf = line.ends_with(b"\r");
+            self.streams[weak].crlf = ends_in_crlf(line);
             self.streams[weak].build_lines = 1;
             return Some(weak);
         }
@@ -286,9 +286,14 @@ impl<E: Events> Reader<E> {
         if !self.streams.is_empty() && (!known || self.streams.len() >= MOST_STREAMS) {
             return None;
         }
-        self.streams.push(Stream::new(pattern, line.ends_with(b"\r")));
+        self.streams.push(Stream::new(pattern, ends_in_crlf(line)));
         Some(self.streams.len() - 1)
     }
+}
+
+/// True for a line of a log with Windows line ends. The legacy builder's first line is redrawn and ends in two carriage returns anyway.
+fn ends_in_crlf(line: &[u8]) -> bool {
+    line.ends_with(b"\r") && (!line.ends_with(b"\r\r") || line.ends_with(b"\r\r\r"))
 }
 
 /// True where a line may begin a build, and so end the one before it: `#0`, or the first steps of a build without `#0`.

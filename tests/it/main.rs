@@ -3,9 +3,11 @@
 
 mod build_plans;
 mod cli;
+mod format;
 mod limits;
 mod printer;
 mod printer_model;
 mod records;
 mod regressions;
 mod robustness;
+mod typed_fields;

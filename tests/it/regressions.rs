@@ -148,3 +148,17 @@ fn times_that_are_none() {
         assert!(build.steps.iter().all(|step| step.seconds.is_none()), "{log:?}");
     }
 }
+
+#[test]
+fn the_legacy_builder_tells_the_size_of_its_context_first() {
+    for end in ["\n", "\r\n"] {
+        let log =
+            "Sending build context to Docker daemon  3.072kB\r\r\nStep 1/1 : FROM x\n ---> 0123456789ab\nSuccessfully built 0123456789ab\n"
+                .replace('\n', end);
+        for prefix in ["", "backend | "] {
+            let build = one(&log.split_inclusive('\n').flat_map(|line| [prefix, line]).collect::<String>());
+            assert_eq!(build.steps[0].transferred_bytes, Some(3072), "{log:?}");
+            assert_eq!(build.steps[1].name, "FROM x");
+        }
+    }
+}
