@@ -6,6 +6,7 @@
 pub mod build;
 pub mod cli;
 pub mod evidence;
+pub mod freshness;
 pub mod log;
 pub mod report;
 pub mod rules;

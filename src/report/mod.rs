@@ -1,5 +1,6 @@
 //! Output formats, one file each, and what they share.
 
+pub mod check_json;
 pub mod escape;
 pub mod json;
 pub mod markdown;
