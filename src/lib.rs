@@ -7,5 +7,6 @@ pub mod build;
 pub mod cli;
 pub mod evidence;
 pub mod log;
+pub mod redact;
 pub mod report;
 pub mod rules;

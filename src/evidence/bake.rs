@@ -168,11 +168,7 @@ pub fn load(cwd: &Path, options: &BakeOptions, env: &Env<'_>) -> Result<BakePlan
     let asked: Vec<String> = if options.targets.is_empty() {
         vec!["default".to_owned()]
     } else {
-        options
-            .targets
-            .iter()
-            .map(|name| name.replace('.', "_"))
-            .collect()
+        options.targets.iter().map(|name| name.replace('.', "_")).collect()
     };
     let mut names: Vec<String> = Vec::new();
     for name in asked {
@@ -201,10 +197,7 @@ pub fn load(cwd: &Path, options: &BakeOptions, env: &Env<'_>) -> Result<BakePlan
     }
     for name in &names {
         if name != "default" || !groups.contains_key("default") {
-            groups
-                .entry("default".to_owned())
-                .or_default()
-                .push(name.clone());
+            groups.entry("default".to_owned()).or_default().push(name.clone());
         }
     }
     if let Some(default) = groups.get_mut("default") {
@@ -225,25 +218,14 @@ pub fn load(cwd: &Path, options: &BakeOptions, env: &Env<'_>) -> Result<BakePlan
     check_links(&done)?;
     let targets = done
         .into_iter()
-        .map(|(name, target)| {
-            target
-                .into_build_target(cwd)
-                .map_err(|message| BakeError::Target { name, message })
-        })
+        .map(|(name, target)| target.into_build_target(cwd).map_err(|message| BakeError::Target { name, message }))
         .collect::<Result<_, _>>()?;
-    Ok(BakePlan {
-        files,
-        targets,
-        groups,
-    })
+    Ok(BakePlan { files, targets, groups })
 }
 
 /// Refuses targets that use one another in a circle.
 fn check_links(targets: &[(String, Target)]) -> Result<(), BakeError> {
-    let links: HashMap<&str, Vec<&str>> = targets
-        .iter()
-        .map(|(name, target)| (name.as_str(), target.links().collect()))
-        .collect();
+    let links: HashMap<&str, Vec<&str>> = targets.iter().map(|(name, target)| (name.as_str(), target.links().collect())).collect();
     // 0 is new, 1 is on the way down, 2 is done; the stack holds who is next of whom.
     let mut state: HashMap<&str, u8> = HashMap::new();
     for (start, _) in targets {
@@ -261,10 +243,7 @@ fn check_links(targets: &[(String, Target)]) -> Result<(), BakeError> {
                     stack.push((name, next + 1));
                     match state.get(link) {
                         Some(1) => {
-                            return Err(BakeError::Loop {
-                                from: name.to_owned(),
-                                to: link.to_owned(),
-                            });
+                            return Err(BakeError::Loop { from: name.to_owned(), to: link.to_owned() });
                         }
                         Some(2) => {}
                         _ => stack.push((link, 0)),
@@ -278,16 +257,8 @@ fn check_links(targets: &[(String, Target)]) -> Result<(), BakeError> {
 
 fn files(cwd: &Path, options: &BakeOptions) -> Result<Vec<PathBuf>, BakeError> {
     if options.files.is_empty() {
-        let found: Vec<PathBuf> = DEFAULT_FILES
-            .iter()
-            .map(|name| cwd.join(name))
-            .filter(|file| file.is_file())
-            .collect();
-        return if found.is_empty() {
-            Err(BakeError::NoFile(cwd.to_owned()))
-        } else {
-            Ok(found)
-        };
+        let found: Vec<PathBuf> = DEFAULT_FILES.iter().map(|name| cwd.join(name)).filter(|file| file.is_file()).collect();
+        return if found.is_empty() { Err(BakeError::NoFile(cwd.to_owned())) } else { Ok(found) };
     }
     options
         .files
@@ -297,9 +268,7 @@ fn files(cwd: &Path, options: &BakeOptions) -> Result<Vec<PathBuf>, BakeError> {
             if text == "-" || super::build_target::is_remote(&text) {
                 return Err(BakeError::Remote(text.into_owned()));
             }
-            let local = text
-                .strip_prefix("cwd://")
-                .map_or_else(|| file.clone(), PathBuf::from);
+            let local = text.strip_prefix("cwd://").map_or_else(|| file.clone(), PathBuf::from);
             Ok(normalize(&cwd.join(local)))
         })
         .collect()
@@ -310,24 +279,11 @@ enum Kind {
     Hcl(syntax::File),
 }
 
-fn read_config(
-    cwd: &Path,
-    files: &[PathBuf],
-    options: &BakeOptions,
-    env: &Env<'_>,
-) -> Result<Config, BakeError> {
+fn read_config(cwd: &Path, files: &[PathBuf], options: &BakeOptions, env: &Env<'_>) -> Result<Config, BakeError> {
     let vars = &options.vars;
-    let given = |name: &str| {
-        vars.iter()
-            .rev()
-            .find(|(known, _)| known == name)
-            .map(|(_, v)| v.clone())
-    };
+    let given = |name: &str| vars.iter().rev().find(|(known, _)| known == name).map(|(_, v)| v.clone());
     // BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP turns the environment off.
-    let closed = matches!(
-        env("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP").as_deref(),
-        Some("1" | "t" | "T" | "true" | "TRUE" | "True")
-    );
+    let closed = matches!(env("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP").as_deref(), Some("1" | "t" | "T" | "true" | "TRUE" | "True"));
     let lookup = |name: &str| given(name).or_else(|| if closed { None } else { env(name) });
     let mut compose_files = Vec::new();
     let mut hcl_files = Vec::new();
@@ -349,20 +305,12 @@ fn read_config(
 }
 
 fn kind(cwd: &Path, file: &Path, env: &Env<'_>) -> Result<Kind, BakeError> {
-    let name = file
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_lowercase();
+    let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     if name.ends_with(".yml") || name.ends_with(".yaml") {
         return Ok(Kind::Compose);
     }
     let text = read_text(file)?;
-    let fail = |error: SyntaxError| BakeError::Syntax {
-        file: file.to_owned(),
-        line: error.line,
-        message: error.message,
-    };
+    let fail = |error: SyntaxError| BakeError::Syntax { file: file.to_owned(), line: error.line, message: error.message };
     if name.ends_with(".json") {
         return syntax::parse_json(&text).map(Kind::Hcl).map_err(fail);
     }
@@ -373,17 +321,11 @@ fn kind(cwd: &Path, file: &Path, env: &Env<'_>) -> Result<Kind, BakeError> {
     if compose::load_for_bake(cwd, &[file.to_owned()], env).is_ok() {
         return Ok(Kind::Compose);
     }
-    syntax::parse_hcl(&text)
-        .or_else(|error| syntax::parse_json(&text).map_err(|_| error))
-        .map(Kind::Hcl)
-        .map_err(fail)
+    syntax::parse_hcl(&text).or_else(|error| syntax::parse_json(&text).map_err(|_| error)).map(Kind::Hcl).map_err(fail)
 }
 
 fn read_text(file: &Path) -> Result<String, BakeError> {
-    let fail = |message: String| BakeError::Read {
-        file: file.to_owned(),
-        message,
-    };
+    let fail = |message: String| BakeError::Read { file: file.to_owned(), message };
     let mut bytes = Vec::new();
     std::fs::File::open(file)
         .map_err(|error| fail(error.to_string()))?
@@ -394,23 +336,13 @@ fn read_text(file: &Path) -> Result<String, BakeError> {
         return Err(fail("it is larger than 512 KiB".to_owned()));
     }
     let text = String::from_utf8(bytes).map_err(|_| fail("it is not UTF-8".to_owned()))?;
-    Ok(text
-        .strip_prefix('\u{feff}')
-        .map(str::to_owned)
-        .unwrap_or(text))
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Refuses a name that buildx refuses (`validateTargetName`).
 fn valid_name(name: &str) -> Result<(), BakeError> {
-    let valid = !name.is_empty()
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if valid {
-        Ok(())
-    } else {
-        Err(BakeError::TargetName(name.to_owned()))
-    }
+    let valid = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if valid { Ok(()) } else { Err(BakeError::TargetName(name.to_owned())) }
 }
 
 impl Config {
@@ -420,11 +352,7 @@ impl Config {
             return Ok(());
         }
         let mut names = Vec::new();
-        for build in project
-            .services
-            .iter()
-            .filter_map(|service| service.build.as_ref())
-        {
+        for build in project.services.iter().filter_map(|service| service.build.as_ref()) {
             let name = build.name.as_deref().unwrap_or_default().replace('.', "_");
             valid_name(&name)?;
             names.push(name.clone());
@@ -434,20 +362,11 @@ impl Config {
         Ok(())
     }
 
-    fn add_hcl(
-        &mut self,
-        files: Vec<(PathBuf, syntax::File)>,
-        cwd: &Path,
-        env: &Env<'_>,
-    ) -> Result<(), BakeError> {
+    fn add_hcl(&mut self, files: Vec<(PathBuf, syntax::File)>, cwd: &Path, env: &Env<'_>) -> Result<(), BakeError> {
         let mut evaluator = Evaluator::new(env);
-        evaluator
-            .builtin
-            .insert("BAKE_CMD_CONTEXT".to_owned(), "cwd://".to_owned());
+        evaluator.builtin.insert("BAKE_CMD_CONTEXT".to_owned(), "cwd://".to_owned());
         let platform = format!("linux/{}", go_arch());
-        evaluator
-            .builtin
-            .insert("BAKE_LOCAL_PLATFORM".to_owned(), platform);
+        evaluator.builtin.insert("BAKE_LOCAL_PLATFORM".to_owned(), platform);
         let mut blocks: Vec<(PathBuf, Block)> = Vec::new();
         for (file, parsed) in files {
             for attr in parsed.attrs {
@@ -474,19 +393,11 @@ impl Config {
         check_variables(&evaluator)?;
         let mut renamed: Vec<(String, Vec<String>)> = Vec::new();
         for (file, block) in &blocks {
-            let fail = |message: String| BakeError::Eval {
-                file: file.clone(),
-                line: block.line,
-                message,
-            };
+            let fail = |message: String| BakeError::Eval { file: file.clone(), line: block.line, message };
             valid_name(&block.label)?;
             if block.kind == "group" {
                 let targets = target::group_targets(&evaluator, block, file)?;
-                match self
-                    .groups
-                    .iter_mut()
-                    .find(|(name, _)| *name == block.label)
-                {
+                match self.groups.iter_mut().find(|(name, _)| *name == block.label) {
                     Some(group) => group.1 = targets,
                     None => self.groups.push((block.label.clone(), targets)),
                 }
@@ -495,12 +406,8 @@ impl Config {
             let mut names = Vec::new();
             for (name, locals) in evaluator.expand(block).map_err(fail)? {
                 valid_name(&name)?;
-                let place = Place {
-                    file: file.clone(),
-                    line: block.line,
-                };
-                let target =
-                    Target::from_block(&evaluator, name.clone(), block, &locals, &place, cwd)?;
+                let place = Place { file: file.clone(), line: block.line };
+                let target = Target::from_block(&evaluator, name.clone(), block, &locals, &place, cwd)?;
                 match self.targets.iter_mut().find(|known| known.name == name) {
                     Some(known) => known.merge(&target),
                     None => self.targets.push(target),
@@ -521,12 +428,7 @@ impl Config {
             }
         }
         for name in evaluator.attrs.keys() {
-            evaluator
-                .resolve(name)
-                .map_err(|message| BakeError::Variable {
-                    name: name.clone(),
-                    message,
-                })?;
+            evaluator.resolve(name).map_err(|message| BakeError::Variable { name: name.clone(), message })?;
         }
         Ok(())
     }
@@ -543,10 +445,7 @@ impl Config {
     }
 
     fn no_target(&self, name: &str) -> BakeError {
-        BakeError::NoTarget {
-            name: name.to_owned(),
-            known: self.known_names(),
-        }
+        BakeError::NoTarget { name: name.to_owned(), known: self.known_names() }
     }
 
     /// The groups and targets that a name or pattern of the command line means.
@@ -562,11 +461,7 @@ impl Config {
             .filter(|name| target::matches(pattern, name))
             .cloned()
             .collect();
-        if names.is_empty() {
-            Err(self.no_target(pattern))
-        } else {
-            Ok(names)
-        }
+        if names.is_empty() { Err(self.no_target(pattern)) } else { Ok(names) }
     }
 
     /// The targets of a group and the groups below it; a name that is no group is a target.
@@ -600,15 +495,13 @@ impl Config {
     }
 
     fn overrides(&self, sets: &[String], env: &Env<'_>) -> Result<Overrides, BakeError> {
-        target::parse_overrides(&self.targets, sets, env)
-            .map_err(|(set, message)| BakeError::Set { set, message })
+        target::parse_overrides(&self.targets, sets, env).map_err(|(set, message)| BakeError::Set { set, message })
     }
 
     /// A target with what it inherits and what `--set` says.
     fn resolve(&self, name: &str, overrides: &Overrides) -> Result<Target, BakeError> {
         let mut visited: HashMap<String, Option<Target>> = HashMap::new();
-        self.resolve_inner(name, overrides, &mut visited, 0)?
-            .ok_or_else(|| self.no_target(name))
+        self.resolve_inner(name, overrides, &mut visited, 0)?.ok_or_else(|| self.no_target(name))
     }
 
     /// As buildx's `Config.target`: one that is being resolved already gives nothing.
@@ -623,17 +516,10 @@ impl Config {
             return Ok(known.clone());
         }
         if depth > MAX_DEPTH {
-            return Err(BakeError::Target {
-                name: name.to_owned(),
-                message: "inherits nests too deep".to_owned(),
-            });
+            return Err(BakeError::Target { name: name.to_owned(), message: "inherits nests too deep".to_owned() });
         }
         visited.insert(name.to_owned(), None);
-        let own = self
-            .targets
-            .iter()
-            .find(|t| t.name == name)
-            .ok_or_else(|| self.no_target(name))?;
+        let own = self.targets.iter().find(|t| t.name == name).ok_or_else(|| self.no_target(name))?;
         let mut merged = Target::new(name);
         for parent in &own.inherits {
             if let Some(parent) = self.resolve_inner(parent, overrides, visited, depth + 1)? {
@@ -643,10 +529,7 @@ impl Config {
         merged.merge(own);
         if let Some(sets) = overrides.get(name) {
             for (set, apply) in sets {
-                merged.apply(apply).map_err(|message| BakeError::Set {
-                    set: set.clone(),
-                    message,
-                })?;
+                merged.apply(apply).map_err(|message| BakeError::Set { set: set.clone(), message })?;
             }
         }
         merged.normalize();
@@ -668,15 +551,11 @@ fn check_variables(evaluator: &Evaluator<'_>) -> Result<(), BakeError> {
             let Some(condition) = attr("condition") else {
                 return Err(fail(name)("a validation needs a condition".to_owned()));
             };
-            let value = evaluator
-                .eval(&condition.expr, &Vec::new())
-                .map_err(fail(name))?;
+            let value = evaluator.eval(&condition.expr, &Vec::new()).map_err(fail(name))?;
             if !value.is_unknown() && !value.to_bool().map_err(fail(name))? {
                 let message = match attr("error_message") {
                     Some(message) => {
-                        let text = evaluator
-                            .eval(&message.expr, &Vec::new())
-                            .map_err(fail(name))?;
+                        let text = evaluator.eval(&message.expr, &Vec::new()).map_err(fail(name))?;
                         text.to_text().map_err(fail(name))?.unwrap_or_default()
                     }
                     None => "its validation does not hold".to_owned(),

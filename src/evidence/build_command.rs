@@ -42,9 +42,7 @@ pub enum ClientKind {
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// There is no build in it.
-    #[error(
-        "{0:?} is no build command: expected docker build, docker buildx build or bake, docker compose build, or buildctl build"
-    )]
+    #[error("{0:?} is no build command: expected docker build, docker buildx build or bake, docker compose build, or buildctl build")]
     NotABuild(String),
     /// A quote does not end, or the text holds several builds where one was asked for.
     #[error("{0:?} cannot be split into words: check its quotes")]
@@ -121,10 +119,7 @@ pub fn parse(text: &str, cwd: &Path, env: &Env<'_>) -> Result<BuildCommand, Comm
     let builds = find_builds_in_script(text);
     match builds.first() {
         Some(build) => {
-            let dir = build
-                .dir
-                .as_ref()
-                .map_or_else(|| cwd.to_owned(), |dir| normalize(&cwd.join(dir)));
+            let dir = build.dir.as_ref().map_or_else(|| cwd.to_owned(), |dir| normalize(&cwd.join(dir)));
             parse_words(&build.words, &dir, env)
         }
         None if shlex::split(text).is_none() => Err(CommandError::Words(short())),
@@ -136,38 +131,22 @@ pub fn parse(text: &str, cwd: &Path, env: &Env<'_>) -> Result<BuildCommand, Comm
 ///
 /// # Errors
 /// See [`CommandError`].
-pub fn parse_words(
-    words: &[String],
-    cwd: &Path,
-    env: &Env<'_>,
-) -> Result<BuildCommand, CommandError> {
+pub fn parse_words(words: &[String], cwd: &Path, env: &Env<'_>) -> Result<BuildCommand, CommandError> {
     let Some(call) = wrappers::unwrap(words) else {
         // `sh -c "docker build ."`
         if let Some(text) = wrappers::shell_text(words)
             && let Some(build) = find_builds_in_script(text).into_iter().next()
             && build.words != words
         {
-            let dir = build
-                .dir
-                .as_ref()
-                .map_or_else(|| cwd.to_owned(), |d| normalize(&cwd.join(d)));
+            let dir = build.dir.as_ref().map_or_else(|| cwd.to_owned(), |d| normalize(&cwd.join(d)));
             return parse_words(&build.words, &dir, env);
         }
         let text = words.join(" ").chars().take(200).collect();
         return Err(CommandError::NotABuild(text));
     };
     let assigned = call.env;
-    let lookup = |name: &str| {
-        assigned
-            .iter()
-            .rev()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.clone())
-            .or_else(|| env(name))
-    };
-    let dir = call
-        .dir
-        .map_or_else(|| cwd.to_owned(), |dir| normalize(&cwd.join(dir)));
+    let lookup = |name: &str| assigned.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone()).or_else(|| env(name));
+    let dir = call.dir.map_or_else(|| cwd.to_owned(), |dir| normalize(&cwd.join(dir)));
     let mut command = match call.program {
         wrappers::Program::Docker => docker_build(call.args, ClientKind::Docker, &dir, &lookup)?,
         wrappers::Program::Buildx => docker_build(call.args, ClientKind::Buildx, &dir, &lookup)?,
@@ -176,16 +155,14 @@ pub fn parse_words(
         wrappers::Program::Buildctl => buildctl(call.args, &dir, &lookup)?,
     };
     if command.client == ClientKind::Docker
-        && matches!(
-            lookup("DOCKER_BUILDKIT").as_deref(),
-            Some("0" | "false" | "f" | "F" | "False" | "FALSE")
-        )
+        && matches!(lookup("DOCKER_BUILDKIT").as_deref(), Some("0" | "false" | "f" | "F" | "False" | "FALSE"))
     {
         command.client = ClientKind::Legacy;
     }
-    command.builder = command.builder.or(call.builder).or_else(|| {
-        lookup("BUILDX_BUILDER").filter(|b| !b.is_empty() && command.client != ClientKind::Buildctl)
-    });
+    command.builder = command
+        .builder
+        .or(call.builder)
+        .or_else(|| lookup("BUILDX_BUILDER").filter(|b| !b.is_empty() && command.client != ClientKind::Buildctl));
     command.progress = command.progress.or_else(|| lookup("BUILDKIT_PROGRESS"));
     command.env = assigned;
     Ok(command)
@@ -216,23 +193,16 @@ impl BuildCommand {
 
 /// Comma-separated values of all uses of a flag.
 fn comma_list(parsed: &Parsed, flag: &str) -> Vec<String> {
-    parsed
-        .all(flag)
-        .flat_map(|value| value.split(','))
-        .map(|item| item.trim().to_owned())
-        .filter(|item| !item.is_empty())
-        .collect()
+    parsed.all(flag).flat_map(|value| value.split(',')).map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
 }
 
 fn caches(parsed: &Parsed, flag: &'static str) -> Result<Vec<TypedEntry>, CommandError> {
     let mut out = Vec::new();
     for value in parsed.all(flag) {
-        out.extend(TypedEntry::parse_cache(value, None).map_err(|message| {
-            CommandError::Value {
-                flag,
-                value: value.to_owned(),
-                message,
-            }
+        out.extend(TypedEntry::parse_cache(value, None).map_err(|message| CommandError::Value {
+            flag,
+            value: value.to_owned(),
+            message,
         })?);
     }
     Ok(out)
@@ -246,38 +216,20 @@ fn set_arg(target: &mut BuildTarget, arg: &str, env: &Env<'_>) {
     }
 }
 
-fn docker_build(
-    args: &[String],
-    client: ClientKind,
-    cwd: &Path,
-    env: &Env<'_>,
-) -> Result<BuildCommand, CommandError> {
-    let program = if client == ClientKind::Buildx {
-        "docker buildx build"
-    } else {
-        "docker build"
-    };
+fn docker_build(args: &[String], client: ClientKind, cwd: &Path, env: &Env<'_>) -> Result<BuildCommand, CommandError> {
+    let program = if client == ClientKind::Buildx { "docker buildx build" } else { "docker build" };
     let parsed = flags::parse(args, &Spec::BUILD, program)?;
     let [context] = parsed.positional.as_slice() else {
-        return Err(CommandError::Context {
-            program,
-            count: parsed.positional.len(),
-        });
+        return Err(CommandError::Context { program, count: parsed.positional.len() });
     };
     let mut target = BuildTarget::new(plain_context(context, cwd));
-    target.dockerfile = parsed
-        .last("file")
-        .filter(|f| !f.is_empty())
-        .map(str::to_owned);
+    target.dockerfile = parsed.last("file").filter(|f| !f.is_empty()).map(str::to_owned);
     target.resolve_dockerfile(Some(cwd));
     if target.context.local_dir().is_none() {
         // The name counts inside what the builder fetches.
         target.dockerfile_path = None;
     }
-    target.target = parsed
-        .last("target")
-        .filter(|t| !t.is_empty())
-        .map(str::to_owned);
+    target.target = parsed.last("target").filter(|t| !t.is_empty()).map(str::to_owned);
     for arg in parsed.all("build-arg") {
         set_arg(&mut target, arg, env);
     }
@@ -287,9 +239,7 @@ fn docker_build(
             value: value.to_owned(),
             message: "expected NAME=VALUE".to_owned(),
         })?;
-        target
-            .contexts
-            .insert(name.to_owned(), ContextSource::parse(source, cwd));
+        target.contexts.insert(name.to_owned(), ContextSource::parse(source, cwd));
     }
     target.cache_from = caches(&parsed, "cache-from")?;
     target.cache_to = caches(&parsed, "cache-to")?;
@@ -299,19 +249,16 @@ fn docker_build(
     target.platforms = comma_list(&parsed, "platform");
     target.tags = parsed.all("tag").map(str::to_owned).collect();
     for value in parsed.all("output") {
-        let entry =
-            TypedEntry::parse_output(value, None).map_err(|message| CommandError::Value {
-                flag: "output",
-                value: value.to_owned(),
-                message,
-            })?;
+        let entry = TypedEntry::parse_output(value, None).map_err(|message| CommandError::Value {
+            flag: "output",
+            value: value.to_owned(),
+            message,
+        })?;
         target.outputs.push(entry);
     }
     for (flag, kind) in [("push", "registry"), ("load", "docker")] {
         if parsed.is_on(flag) {
-            target
-                .outputs
-                .extend(TypedEntry::parse_output(&format!("type={kind}"), None));
+            target.outputs.extend(TypedEntry::parse_output(&format!("type={kind}"), None));
         }
     }
     let mut command = BuildCommand::new(client, cwd, &parsed);
@@ -343,13 +290,8 @@ fn bake_command(args: &[String], cwd: &Path, env: &Env<'_>) -> Result<BuildComma
         && let Some(list) = env("BUILDX_BAKE_FILE").filter(|list| !list.is_empty())
     {
         let separator = env("BUILDX_BAKE_FILE_SEPARATOR").filter(|s| !s.is_empty());
-        let separator =
-            separator.unwrap_or_else(|| if cfg!(windows) { ";" } else { ":" }.to_owned());
-        files = list
-            .split(separator.as_str())
-            .filter(|f| !f.is_empty())
-            .map(PathBuf::from)
-            .collect();
+        let separator = separator.unwrap_or_else(|| if cfg!(windows) { ";" } else { ":" }.to_owned());
+        files = list.split(separator.as_str()).filter(|f| !f.is_empty()).map(PathBuf::from).collect();
     }
     let mut set: Vec<String> = parsed.all("set").map(str::to_owned).collect();
     for flag in ["no-cache", "pull"] {
@@ -364,31 +306,15 @@ fn bake_command(args: &[String], cwd: &Path, env: &Env<'_>) -> Result<BuildComma
             None => (var.to_owned(), env(var).unwrap_or_default()),
         })
         .collect();
-    let plan = bake::load(
-        cwd,
-        &BakeOptions {
-            files,
-            targets,
-            set,
-            vars,
-        },
-        env,
-    )?;
+    let plan = bake::load(cwd, &BakeOptions { files, targets, set, vars }, env)?;
     let mut command = BuildCommand::new(ClientKind::Bake, cwd, &parsed);
     command.files = plan.files;
     command.targets = plan.targets;
     Ok(command)
 }
 
-fn compose_command(
-    args: &[String],
-    globals: &Parsed,
-    cwd: &Path,
-    env: &Env<'_>,
-) -> Result<BuildCommand, CommandError> {
-    let (verb, rest) = args
-        .split_first()
-        .ok_or_else(|| CommandError::NotABuild("docker compose".to_owned()))?;
+fn compose_command(args: &[String], globals: &Parsed, cwd: &Path, env: &Env<'_>) -> Result<BuildCommand, CommandError> {
+    let (verb, rest) = args.split_first().ok_or_else(|| CommandError::NotABuild("docker compose".to_owned()))?;
     let spec = match verb.as_str() {
         "build" => &Spec::COMPOSE_BUILD,
         "run" => &Spec::COMPOSE_RUN,
@@ -396,13 +322,9 @@ fn compose_command(
     };
     let parsed = flags::parse(rest, spec, "docker compose")?;
     if verb != "build" && !parsed.is_on("build") {
-        return Err(CommandError::NotABuild(format!(
-            "docker compose {verb} without --build"
-        )));
+        return Err(CommandError::NotABuild(format!("docker compose {verb} without --build")));
     }
-    let project_dir = globals
-        .last("project-directory")
-        .or_else(|| globals.last("workdir"));
+    let project_dir = globals.last("project-directory").or_else(|| globals.last("workdir"));
     let options = ComposeOptions {
         files: globals.all("file").map(PathBuf::from).collect(),
         project_dir: project_dir.map(PathBuf::from),
@@ -415,18 +337,12 @@ fn compose_command(
         // What follows the service is the command that runs in it.
         services.extend(rest.get(parsed.consumed).cloned());
     }
-    let with_dependencies = if verb == "build" {
-        parsed.is_on("with-dependencies")
-    } else {
-        !parsed.is_on("no-deps")
-    };
+    let with_dependencies = if verb == "build" { parsed.is_on("with-dependencies") } else { !parsed.is_on("no-deps") };
     if with_dependencies && !services.is_empty() {
         services = project.with_dependencies(&services)?;
     }
     let mut command = BuildCommand::new(ClientKind::Compose, cwd, &parsed);
-    command.progress = command
-        .progress
-        .or_else(|| globals.last("progress").map(str::to_owned));
+    command.progress = command.progress.or_else(|| globals.last("progress").map(str::to_owned));
     command.targets = project.build_targets(&services)?;
     for target in &mut command.targets {
         for arg in parsed.all("build-arg") {
@@ -456,27 +372,13 @@ fn buildctl(args: &[String], cwd: &Path, env: &Env<'_>) -> Result<BuildCommand, 
     let locals = pairs("local")?;
     let mut opts = pairs("opt")?;
     opts.extend(pairs("frontend-opt")?);
-    let local = |name: &str| {
-        locals
-            .iter()
-            .rev()
-            .find(|(n, _)| *n == name)
-            .map(|(_, dir)| *dir)
-    };
-    let opt = |name: &str| {
-        opts.iter()
-            .rev()
-            .find(|(n, _)| *n == name)
-            .map(|(_, value)| *value)
-    };
+    let local = |name: &str| locals.iter().rev().find(|(n, _)| *n == name).map(|(_, dir)| *dir);
+    let opt = |name: &str| opts.iter().rev().find(|(n, _)| *n == name).map(|(_, value)| *value);
     let context = match (opt("context"), local("context")) {
         (Some(url), _) => ContextSource::parse(url, cwd),
         (None, Some(dir)) => ContextSource::dir(dir, cwd),
         (None, None) => {
-            return Err(CommandError::Context {
-                program: "buildctl build",
-                count: 0,
-            });
+            return Err(CommandError::Context { program: "buildctl build", count: 0 });
         }
     };
     let mut target = BuildTarget::new(context);
@@ -512,13 +414,7 @@ fn buildctl(args: &[String], cwd: &Path, env: &Env<'_>) -> Result<BuildCommand, 
     for arg in parsed.all("build-arg") {
         set_arg(&mut target, arg, env);
     }
-    let split = |value: &str| -> Vec<String> {
-        value
-            .split(',')
-            .filter(|v| !v.is_empty())
-            .map(str::to_owned)
-            .collect()
-    };
+    let split = |value: &str| -> Vec<String> { value.split(',').filter(|v| !v.is_empty()).map(str::to_owned).collect() };
     target.platforms = opt("platform").map(split).unwrap_or_default();
     if let Some(stages) = opt("no-cache") {
         target.no_cache_filter = split(stages);
@@ -528,12 +424,11 @@ fn buildctl(args: &[String], cwd: &Path, env: &Env<'_>) -> Result<BuildCommand, 
     target.cache_from = caches(&parsed, "import-cache")?;
     target.cache_to = caches(&parsed, "export-cache")?;
     for value in parsed.all("output") {
-        let entry =
-            TypedEntry::parse_output(value, None).map_err(|message| CommandError::Value {
-                flag: "output",
-                value: value.to_owned(),
-                message,
-            })?;
+        let entry = TypedEntry::parse_output(value, None).map_err(|message| CommandError::Value {
+            flag: "output",
+            value: value.to_owned(),
+            message,
+        })?;
         target.tags.extend(entry.attrs.get("name").cloned());
         target.outputs.push(entry);
     }

@@ -71,10 +71,7 @@ impl ContextSource {
     /// A directory, `typed` being relative to `base`. buildx's `cwd://` prefix is taken off.
     pub fn dir(typed: &str, base: &Path) -> Self {
         let local = typed.strip_prefix("cwd://").unwrap_or(typed);
-        Self::Dir {
-            typed: typed.to_owned(),
-            path: normalize(&base.join(local)),
-        }
+        Self::Dir { typed: typed.to_owned(), path: normalize(&base.join(local)) }
     }
 
     /// The local directory, where it is one.
@@ -89,15 +86,7 @@ impl ContextSource {
 /// Says whether BuildKit fetches `context` itself: an `http(s)`, `git` or `ssh` URL, an scp-like
 /// `git@host:path`, or docker's `github.com/` shorthand (buildx `util/urlutil`, BuildKit `gitutil`).
 pub fn is_remote(context: &str) -> bool {
-    const PREFIXES: [&str; 7] = [
-        "http://",
-        "https://",
-        "git://",
-        "ssh://",
-        "git@",
-        "github.com/",
-        "sftp://",
-    ];
+    const PREFIXES: [&str; 7] = ["http://", "https://", "git://", "ssh://", "git@", "github.com/", "sftp://"];
     if PREFIXES.iter().any(|p| context.starts_with(p)) {
         return true;
     }
@@ -106,12 +95,7 @@ pub fn is_remote(context: &str) -> bool {
         return false;
     };
     host.split_once('@').is_some_and(|(user, host)| {
-        !user.is_empty()
-            && !host.is_empty()
-            && !path.is_empty()
-            && !path.starts_with("//")
-            && !host.contains('/')
-            && !user.contains('/')
+        !user.is_empty() && !host.is_empty() && !path.is_empty() && !path.starts_with("//") && !host.contains('/') && !user.contains('/')
     })
 }
 
@@ -189,12 +173,7 @@ impl TypedEntry {
         }
         let (kind, attrs) = key_values(&fields)?;
         let kind = kind.ok_or_else(|| format!("type required for {raw:?}"))?;
-        Ok(vec![Self {
-            kind,
-            attrs,
-            raw: raw.to_owned(),
-            place: place.cloned(),
-        }])
+        Ok(vec![Self { kind, attrs, raw: raw.to_owned(), place: place.cloned() }])
     }
 
     /// Reads `--output` syntax: CSV with a `type`, or a path alone (a directory; `-` is a tar stream).
@@ -241,9 +220,7 @@ fn key_values(fields: &[String]) -> Result<KeyValues, String> {
     let mut kind = None;
     let mut attrs = BTreeMap::new();
     for field in fields {
-        let (key, value) = field
-            .split_once('=')
-            .ok_or_else(|| format!("invalid value {field:?}: expected KEY=VALUE"))?;
+        let (key, value) = field.split_once('=').ok_or_else(|| format!("invalid value {field:?}: expected KEY=VALUE"))?;
         let key = key.trim().to_lowercase();
         if key == "type" {
             kind = Some(value.to_owned());
@@ -263,16 +240,13 @@ pub fn csv_fields(record: &str) -> Result<Vec<String>, String> {
     let mut rest = record;
     loop {
         if let Some(quoted) = rest.strip_prefix('"') {
-            let (field, after) = quoted_field(quoted)
-                .ok_or_else(|| format!("the quote in {record:?} does not end"))?;
+            let (field, after) = quoted_field(quoted).ok_or_else(|| format!("the quote in {record:?} does not end"))?;
             fields.push(field);
             match after.strip_prefix(',') {
                 Some(next) => rest = next,
                 None if after.is_empty() => return Ok(fields),
                 None => {
-                    return Err(format!(
-                        "a quoted field of {record:?} goes on after its quote"
-                    ));
+                    return Err(format!("a quoted field of {record:?} goes on after its quote"));
                 }
             }
         } else {
@@ -405,20 +379,13 @@ impl BuildTarget {
             arg.value = value;
             arg.place = place;
         } else {
-            self.args.push(BuildArg {
-                name: name.to_owned(),
-                value,
-                place,
-            });
+            self.args.push(BuildArg { name: name.to_owned(), value, place });
         }
     }
 
     /// The value of a build argument, where it is given and known.
     pub fn arg(&self, name: &str) -> Option<&str> {
-        self.args
-            .iter()
-            .find(|arg| arg.name == name)
-            .and_then(|arg| arg.value.as_deref())
+        self.args.iter().find(|arg| arg.name == name).and_then(|arg| arg.value.as_deref())
     }
 }
 
@@ -431,10 +398,7 @@ mod tests {
     #[test]
     fn contexts_are_told_apart() {
         let base = Path::new("/w");
-        let dir = |typed: &str, path: &str| ContextSource::Dir {
-            typed: typed.to_owned(),
-            path: path.into(),
-        };
+        let dir = |typed: &str, path: &str| ContextSource::Dir { typed: typed.to_owned(), path: path.into() };
         for (typed, expected) in [
             (".", dir(".", "/w")),
             ("./api/../src/", dir("./api/../src/", "/w/src")),
@@ -442,26 +406,11 @@ mod tests {
             ("cwd://x", dir("cwd://x", "/w/x")),
             ("-", ContextSource::Stdin),
             ("target:base", ContextSource::Target("base".into())),
-            (
-                "docker-image://alpine:3",
-                ContextSource::Image("alpine:3".into()),
-            ),
-            (
-                "oci-layout://./o@sha256:1",
-                ContextSource::OciLayout("./o@sha256:1".into()),
-            ),
-            (
-                "https://h/r.git#v1:sub",
-                ContextSource::Remote("https://h/r.git#v1:sub".into()),
-            ),
-            (
-                "git@github.com:a/b.git",
-                ContextSource::Remote("git@github.com:a/b.git".into()),
-            ),
-            (
-                "me@host:r.git",
-                ContextSource::Remote("me@host:r.git".into()),
-            ),
+            ("docker-image://alpine:3", ContextSource::Image("alpine:3".into())),
+            ("oci-layout://./o@sha256:1", ContextSource::OciLayout("./o@sha256:1".into())),
+            ("https://h/r.git#v1:sub", ContextSource::Remote("https://h/r.git#v1:sub".into())),
+            ("git@github.com:a/b.git", ContextSource::Remote("git@github.com:a/b.git".into())),
+            ("me@host:r.git", ContextSource::Remote("me@host:r.git".into())),
             ("./a@b:c", dir("./a@b:c", "/w/a@b:c")),
             ("C:x", dir("C:x", "/w/C:x")),
         ] {
@@ -471,13 +420,7 @@ mod tests {
 
     #[test]
     fn paths_are_cleaned_as_go_does() {
-        for (path, clean) in [
-            ("", "."),
-            ("a/..", "."),
-            ("../a/./b/..", "../a"),
-            ("/../a", "/a"),
-            ("../../x", "../../x"),
-        ] {
+        for (path, clean) in [("", "."), ("a/..", "."), ("../a/./b/..", "../a"), ("/../a", "/a"), ("../../x", "../../x")] {
             assert_eq!(normalize(Path::new(path)), Path::new(clean), "{path}");
         }
     }
@@ -489,33 +432,20 @@ mod tests {
         assert_eq!(parsed[0].attrs["ref"], "a,b");
         assert_eq!(parsed[0].attrs["mode"], "max");
         let refs = TypedEntry::parse_cache("a:1,b:2", None).unwrap();
-        assert_eq!(
-            refs.iter()
-                .filter_map(TypedEntry::reference)
-                .collect::<Vec<_>>(),
-            ["a:1", "b:2"]
-        );
+        assert_eq!(refs.iter().filter_map(TypedEntry::reference).collect::<Vec<_>>(), ["a:1", "b:2"]);
         assert!(TypedEntry::parse_cache("", None).unwrap().is_empty());
         for wrong in ["ref=a", "type=registry,x", "\"a=b"] {
             assert!(TypedEntry::parse_cache(wrong, None).is_err(), "{wrong}");
         }
         assert_eq!(TypedEntry::parse_output("out", None).unwrap().kind, "local");
         assert_eq!(TypedEntry::parse_output("-", None).unwrap().kind, "tar");
-        assert_eq!(
-            TypedEntry::parse_output("type=docker,dest=o", None)
-                .unwrap()
-                .kind,
-            "docker"
-        );
+        assert_eq!(TypedEntry::parse_output("type=docker,dest=o", None).unwrap().kind, "docker");
     }
 
     #[test]
     fn the_dockerfile_is_found() {
         let mut target = BuildTarget::new(ContextSource::parse("ctx", Path::new("/w")));
-        assert_eq!(
-            target.dockerfile_path.as_deref(),
-            Some(Path::new("/w/ctx/Dockerfile"))
-        );
+        assert_eq!(target.dockerfile_path.as_deref(), Some(Path::new("/w/ctx/Dockerfile")));
         target.dockerfile = Some("../d/X".into());
         target.resolve_dockerfile(None);
         assert_eq!(target.dockerfile_path.as_deref(), Some(Path::new("/w/d/X")));

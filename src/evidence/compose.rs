@@ -20,20 +20,11 @@ mod tests;
 pub use load::ComposeError;
 
 /// The names that `docker compose` and bake look for, in their order (compose-go `cli/options.go`).
-pub const DEFAULT_FILES: [&str; 4] = [
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yml",
-    "docker-compose.yaml",
-];
+pub const DEFAULT_FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 
 /// The override files that `docker compose` takes in by itself, in their order.
-pub const DEFAULT_OVERRIDES: [&str; 4] = [
-    "compose.override.yml",
-    "compose.override.yaml",
-    "docker-compose.override.yml",
-    "docker-compose.override.yaml",
-];
+pub const DEFAULT_OVERRIDES: [&str; 4] =
+    ["compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"];
 
 /// What the keys of a `build` section may be; compose refuses others.
 const BUILD_KEYS: [&str; 24] = [
@@ -121,11 +112,7 @@ enum Reader {
 ///
 /// # Errors
 /// See [`ComposeError`].
-pub fn load(
-    cwd: &Path,
-    options: &ComposeOptions,
-    env: &Env<'_>,
-) -> Result<ComposeProject, ComposeError> {
+pub fn load(cwd: &Path, options: &ComposeOptions, env: &Env<'_>) -> Result<ComposeProject, ComposeError> {
     let files = find_files(cwd, options, env)?;
     let dir = match (&options.project_dir, files.first()) {
         (Some(dir), _) => normalize(&cwd.join(dir)),
@@ -150,11 +137,7 @@ pub fn load(
 ///
 /// # Errors
 /// See [`ComposeError`].
-pub fn load_for_bake(
-    cwd: &Path,
-    files: &[PathBuf],
-    env: &Env<'_>,
-) -> Result<ComposeProject, ComposeError> {
+pub fn load_for_bake(cwd: &Path, files: &[PathBuf], env: &Env<'_>) -> Result<ComposeProject, ComposeError> {
     let vars = load::env_files(cwd, &[], env)?;
     let env = |name: &str| env(name).or_else(|| vars.get(name).cloned());
     let files: Vec<PathBuf> = files.iter().map(|f| normalize(&cwd.join(f))).collect();
@@ -168,94 +151,54 @@ fn env_file_list(cwd: &Path, options: &ComposeOptions, env: &Env<'_>) -> Vec<Pat
     if files.is_empty()
         && let Some(list) = env("COMPOSE_ENV_FILES")
     {
-        files = list
-            .split(',')
-            .filter(|f| !f.is_empty())
-            .map(PathBuf::from)
-            .collect();
+        files = list.split(',').filter(|f| !f.is_empty()).map(PathBuf::from).collect();
     }
     files.iter().map(|f| normalize(&cwd.join(f))).collect()
 }
 
 /// The files that `docker compose` reads: those named, those of `COMPOSE_FILE`, or the default ones
 /// of the nearest directory upwards that has any.
-fn find_files(
-    cwd: &Path,
-    options: &ComposeOptions,
-    env: &Env<'_>,
-) -> Result<Vec<PathBuf>, ComposeError> {
+fn find_files(cwd: &Path, options: &ComposeOptions, env: &Env<'_>) -> Result<Vec<PathBuf>, ComposeError> {
     let absolute = |files: &[PathBuf]| files.iter().map(|f| normalize(&cwd.join(f))).collect();
     if !options.files.is_empty() {
         return Ok(absolute(&options.files));
     }
     // `.env` may set COMPOSE_FILE too.
-    let start = options
-        .project_dir
-        .as_ref()
-        .map_or_else(|| cwd.to_owned(), |dir| normalize(&cwd.join(dir)));
+    let start = options.project_dir.as_ref().map_or_else(|| cwd.to_owned(), |dir| normalize(&cwd.join(dir)));
     let vars = load::env_files(&start, &env_file_list(cwd, options, env), env)?;
     let lookup = |name: &str| env(name).or_else(|| vars.get(name).cloned());
     if let Some(list) = lookup("COMPOSE_FILE").filter(|list| !list.is_empty()) {
-        let separator = lookup("COMPOSE_PATH_SEPARATOR")
-            .filter(|s| !s.is_empty())
-            .unwrap_or_else(|| if cfg!(windows) { ";" } else { ":" }.to_owned());
-        let files: Vec<PathBuf> = list
-            .split(separator.as_str())
-            .filter(|f| !f.is_empty())
-            .map(PathBuf::from)
-            .collect();
+        let separator =
+            lookup("COMPOSE_PATH_SEPARATOR").filter(|s| !s.is_empty()).unwrap_or_else(|| if cfg!(windows) { ";" } else { ":" }.to_owned());
+        let files: Vec<PathBuf> = list.split(separator.as_str()).filter(|f| !f.is_empty()).map(PathBuf::from).collect();
         return Ok(absolute(&files));
     }
     for dir in start.ancestors() {
-        if let Some(file) = DEFAULT_FILES
-            .iter()
-            .map(|f| dir.join(f))
-            .find(|f| f.is_file())
-        {
-            let overrides = DEFAULT_OVERRIDES
-                .iter()
-                .map(|f| dir.join(f))
-                .find(|f| f.is_file());
+        if let Some(file) = DEFAULT_FILES.iter().map(|f| dir.join(f)).find(|f| f.is_file()) {
+            let overrides = DEFAULT_OVERRIDES.iter().map(|f| dir.join(f)).find(|f| f.is_file());
             return Ok(std::iter::once(file).chain(overrides).collect());
         }
     }
     Err(ComposeError::NoFile(start))
 }
 
-fn read(
-    files: &[PathBuf],
-    dir: &Path,
-    env: &Env<'_>,
-    reader: Reader,
-) -> Result<ComposeProject, ComposeError> {
+fn read(files: &[PathBuf], dir: &Path, env: &Env<'_>, reader: Reader) -> Result<ComposeProject, ComposeError> {
     let mut loader = load::Loader::new();
     let tree = loader.load_all(files, dir, env)?;
     let sources = loader.sources();
     let root = Places { sources };
     let mut services = Vec::new();
     if let Some(node) = tree.get("services").filter(|node| !node.is_null()) {
-        let entries = node
-            .as_map()
-            .ok_or_else(|| root.wrong(node, "services", "a mapping"))?;
+        let entries = node.as_map().ok_or_else(|| root.wrong(node, "services", "a mapping"))?;
         for entry in entries {
-            services.push(service(
-                &root,
-                &entry.key,
-                entry.line,
-                &entry.node,
-                env,
-                reader,
-            )?);
+            services.push(service(&root, &entry.key, entry.line, &entry.node, env, reader)?);
         }
     } else if reader == Reader::Bake && tree.get("secrets").is_none() {
-        return Err(ComposeError::Empty(
-            files.first().cloned().unwrap_or_default(),
-        ));
+        return Err(ComposeError::Empty(files.first().cloned().unwrap_or_default()));
     }
     services.sort_by(|a, b| a.name.cmp(&b.name));
-    let name = env("COMPOSE_PROJECT_NAME")
-        .filter(|name| !name.is_empty())
-        .or_else(|| tree.get("name").and_then(Node::as_text).map(str::to_owned));
+    let name =
+        env("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()).or_else(|| tree.get("name").and_then(Node::as_text).map(str::to_owned));
     Ok(ComposeProject {
         files: sources.iter().map(|source| source.file.clone()).collect(),
         dir: dir.to_owned(),
@@ -279,16 +222,9 @@ impl ComposeProject {
     pub fn build_targets(&self, names: &[String]) -> Result<Vec<BuildTarget>, ComposeError> {
         let mut wanted: Vec<&Service> = Vec::new();
         for name in names {
-            wanted.push(self.service(name).ok_or_else(|| {
-                ComposeError::NoService {
-                    name: name.clone(),
-                    known: self
-                        .services
-                        .iter()
-                        .map(|s| s.name.as_str())
-                        .collect::<Vec<_>>()
-                        .join(", "),
-                }
+            wanted.push(self.service(name).ok_or_else(|| ComposeError::NoService {
+                name: name.clone(),
+                known: self.services.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", "),
             })?);
         }
         if names.is_empty() {
@@ -315,12 +251,7 @@ impl ComposeProject {
             }
             let service = self.service(&name).ok_or_else(|| ComposeError::NoService {
                 name: name.clone(),
-                known: self
-                    .services
-                    .iter()
-                    .map(|s| s.name.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", "),
+                known: self.services.iter().map(|s| s.name.as_str()).collect::<Vec<_>>().join(", "),
             })?;
             todo.extend(service.depends_on.iter().rev().cloned());
             out.push(name);
@@ -329,27 +260,14 @@ impl ComposeProject {
     }
 
     fn is_on(&self, service: &Service) -> bool {
-        service.profiles.is_empty()
-            || self
-                .profiles
-                .iter()
-                .any(|p| p == "*" || service.profiles.contains(p))
+        service.profiles.is_empty() || self.profiles.iter().any(|p| p == "*" || service.profiles.contains(p))
     }
 
-    fn push_with_linked<'s>(
-        &'s self,
-        service: &'s Service,
-        targets: &mut Vec<BuildTarget>,
-        visiting: &mut Vec<&'s str>,
-    ) {
+    fn push_with_linked<'s>(&'s self, service: &'s Service, targets: &mut Vec<BuildTarget>, visiting: &mut Vec<&'s str>) {
         let Some(build) = &service.build else {
             return;
         };
-        if visiting.contains(&service.name.as_str())
-            || targets
-                .iter()
-                .any(|t| t.name.as_deref() == Some(service.name.as_str()))
-        {
+        if visiting.contains(&service.name.as_str()) || targets.iter().any(|t| t.name.as_deref() == Some(service.name.as_str())) {
             return;
         }
         visiting.push(&service.name);
@@ -375,33 +293,19 @@ struct Places<'s> {
 
 impl Places<'_> {
     fn file(&self, node: &Node) -> PathBuf {
-        self.sources
-            .get(node.file)
-            .map(|s| s.file.clone())
-            .unwrap_or_default()
+        self.sources.get(node.file).map(|s| s.file.clone()).unwrap_or_default()
     }
 
     fn base(&self, node: &Node) -> &Path {
-        self.sources
-            .get(node.file)
-            .map_or(Path::new("."), |s| s.base.as_path())
+        self.sources.get(node.file).map_or(Path::new("."), |s| s.base.as_path())
     }
 
     fn place(&self, node: &Node) -> Place {
-        Place {
-            file: self.file(node),
-            line: node.line,
-        }
+        Place { file: self.file(node), line: node.line }
     }
 
     fn wrong(&self, node: &Node, path: &str, expected: &'static str) -> ComposeError {
-        ComposeError::Shape {
-            file: self.file(node),
-            line: node.line,
-            path: path.to_owned(),
-            expected,
-            found: node.kind_name(),
-        }
+        ComposeError::Shape { file: self.file(node), line: node.line, path: path.to_owned(), expected, found: node.kind_name() }
     }
 
     /// A scalar's text; `None` for null.
@@ -433,9 +337,7 @@ impl Places<'_> {
         let Some(node) = node.filter(|node| !node.is_null()) else {
             return Ok(Vec::new());
         };
-        let items = node
-            .as_seq()
-            .ok_or_else(|| self.wrong(node, path, "a list"))?;
+        let items = node.as_seq().ok_or_else(|| self.wrong(node, path, "a list"))?;
         for item in items {
             if item.as_text().is_none() {
                 return Err(self.wrong(item, path, "a list of strings"));
@@ -445,27 +347,16 @@ impl Places<'_> {
     }
 
     fn strings(&self, node: Option<&Node>, path: &str) -> Result<Vec<String>, ComposeError> {
-        Ok(self
-            .list(node, path)?
-            .into_iter()
-            .filter_map(|item| item.as_text().map(str::to_owned))
-            .collect())
+        Ok(self.list(node, path)?.into_iter().filter_map(|item| item.as_text().map(str::to_owned)).collect())
     }
 
     /// `K=V` items or a mapping, as key, value and the node that says it. Later ones win.
-    fn key_values<'n>(
-        &self,
-        node: Option<&'n Node>,
-        path: &str,
-    ) -> Result<Vec<KeyValue<'n>>, ComposeError> {
+    fn key_values<'n>(&self, node: Option<&'n Node>, path: &str) -> Result<Vec<KeyValue<'n>>, ComposeError> {
         let mut out: Vec<KeyValue<'n>> = Vec::new();
         let Some(node) = node.filter(|node| !node.is_null()) else {
             return Ok(out);
         };
-        let mut put = |key: String, value: Option<String>, at: &'n Node| match out
-            .iter_mut()
-            .find(|(known, ..)| *known == key)
-        {
+        let mut put = |key: String, value: Option<String>, at: &'n Node| match out.iter_mut().find(|(known, ..)| *known == key) {
             Some(known) => *known = (key, value, at),
             None => out.push((key, value, at)),
         };
@@ -491,70 +382,36 @@ impl Places<'_> {
     }
 }
 
-fn service(
-    places: &Places<'_>,
-    name: &str,
-    line: usize,
-    node: &Node,
-    env: &Env<'_>,
-    reader: Reader,
-) -> Result<Service, ComposeError> {
+fn service(places: &Places<'_>, name: &str, line: usize, node: &Node, env: &Env<'_>, reader: Reader) -> Result<Service, ComposeError> {
     let at = |field: &str| format!("services.{name}.{field}");
     if !node.is_null() && node.as_map().is_none() {
         return Err(places.wrong(node, &format!("services.{name}"), "a mapping"));
     }
-    if name.is_empty()
-        || !name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
-    {
-        return Err(ComposeError::ServiceName {
-            file: places.file(node),
-            line,
-            name: name.to_owned(),
-        });
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')) {
+        return Err(ComposeError::ServiceName { file: places.file(node), line, name: name.to_owned() });
     }
     let image = places.text(node.get("image"), &at("image"))?;
     let mut build = None;
     if let Some(section) = node.get("build").filter(|section| !section.is_null()) {
-        let environment = if reader == Reader::Bake {
-            environment(places, node, &at("environment"))?
-        } else {
-            HashMap::new()
-        };
+        let environment = if reader == Reader::Bake { environment(places, node, &at("environment"))? } else { HashMap::new() };
         let lookup = |key: &str| environment.get(key).cloned().or_else(|| env(key));
         let mut target = build_section(places, name, section, &lookup)?;
-        target.place = Some(Place {
-            file: places.file(node),
-            line,
-        });
+        target.place = Some(Place { file: places.file(node), line });
         if target.tags.is_empty() {
             target.tags.extend(image.clone());
         }
         build = Some(target);
     }
     if build.is_none() && image.is_none() && node.get("provider").is_none() {
-        return Err(ComposeError::NeitherImageNorBuild {
-            file: places.file(node),
-            line,
-            name: name.to_owned(),
-        });
+        return Err(ComposeError::NeitherImageNorBuild { file: places.file(node), line, name: name.to_owned() });
     }
     let depends_on = match node.get("depends_on") {
-        Some(deps) if deps.as_map().is_some() => deps
-            .as_map()
-            .unwrap_or_default()
-            .iter()
-            .map(|e| e.key.clone())
-            .collect(),
+        Some(deps) if deps.as_map().is_some() => deps.as_map().unwrap_or_default().iter().map(|e| e.key.clone()).collect(),
         deps => places.strings(deps, &at("depends_on"))?,
     };
     Ok(Service {
         name: name.to_owned(),
-        place: Place {
-            file: places.file(node),
-            line,
-        },
+        place: Place { file: places.file(node), line },
         image,
         build,
         depends_on,
@@ -563,24 +420,11 @@ fn service(
 }
 
 /// The `environment` of a service, values alone; bake takes arguments without a value from it.
-fn environment(
-    places: &Places<'_>,
-    node: &Node,
-    path: &str,
-) -> Result<HashMap<String, String>, ComposeError> {
-    Ok(places
-        .key_values(node.get("environment"), path)?
-        .into_iter()
-        .filter_map(|(key, value, _)| Some((key, value?)))
-        .collect())
+fn environment(places: &Places<'_>, node: &Node, path: &str) -> Result<HashMap<String, String>, ComposeError> {
+    Ok(places.key_values(node.get("environment"), path)?.into_iter().filter_map(|(key, value, _)| Some((key, value?))).collect())
 }
 
-fn build_section(
-    places: &Places<'_>,
-    service: &str,
-    node: &Node,
-    env: &Env<'_>,
-) -> Result<BuildTarget, ComposeError> {
+fn build_section(places: &Places<'_>, service: &str, node: &Node, env: &Env<'_>) -> Result<BuildTarget, ComposeError> {
     let at = |field: &str| format!("services.{service}.build.{field}");
     let base = places.base(node).to_owned();
     if let Some(context) = node.as_text() {
@@ -588,57 +432,31 @@ fn build_section(
         target.name = Some(service.to_owned());
         return Ok(target);
     }
-    let entries = node.as_map().ok_or_else(|| {
-        places.wrong(
-            node,
-            &format!("services.{service}.build"),
-            "a string or a mapping",
-        )
-    })?;
+    let entries = node.as_map().ok_or_else(|| places.wrong(node, &format!("services.{service}.build"), "a string or a mapping"))?;
     for entry in entries {
-        let known = BUILD_KEYS.contains(&entry.key.as_str())
-            || entry.key == "platforms"
-            || entry.key.starts_with("x-");
+        let known = BUILD_KEYS.contains(&entry.key.as_str()) || entry.key == "platforms" || entry.key.starts_with("x-");
         if !known {
-            return Err(ComposeError::UnknownKey {
-                file: places.file(&entry.node),
-                line: entry.line,
-                path: at(&entry.key),
-            });
+            return Err(ComposeError::UnknownKey { file: places.file(&entry.node), line: entry.line, path: at(&entry.key) });
         }
     }
     let context = places.text(node.get("context"), &at("context"))?;
-    let context_base = node
-        .get("context")
-        .map_or(base.as_path(), |c| places.base(c));
+    let context_base = node.get("context").map_or(base.as_path(), |c| places.base(c));
     let mut target = BuildTarget::new(match context.filter(|c| !c.is_empty()) {
         Some(context) => context_of(&context, context_base, env),
         None => ContextSource::dir(".", &base),
     });
     target.name = Some(service.to_owned());
-    target.dockerfile = places
-        .text(node.get("dockerfile"), &at("dockerfile"))?
-        .filter(|name| !name.is_empty());
-    target.dockerfile_inline = places
-        .text(node.get("dockerfile_inline"), &at("dockerfile_inline"))?
-        .filter(|text| !text.is_empty());
+    target.dockerfile = places.text(node.get("dockerfile"), &at("dockerfile"))?.filter(|name| !name.is_empty());
+    target.dockerfile_inline = places.text(node.get("dockerfile_inline"), &at("dockerfile_inline"))?.filter(|text| !text.is_empty());
     if target.dockerfile.is_some() && target.dockerfile_inline.is_some() {
-        return Err(ComposeError::BothDockerfiles {
-            file: places.file(node),
-            line: node.line,
-            name: service.to_owned(),
-        });
+        return Err(ComposeError::BothDockerfiles { file: places.file(node), line: node.line, name: service.to_owned() });
     }
-    target.target = places
-        .text(node.get("target"), &at("target"))?
-        .filter(|t| !t.is_empty());
+    target.target = places.text(node.get("target"), &at("target"))?.filter(|t| !t.is_empty());
     for (key, value, from) in places.key_values(node.get("args"), &at("args"))? {
         let value = value.or_else(|| env(&key));
         target.set_arg(&key, value, Some(places.place(from)));
     }
-    for (key, value, from) in
-        places.key_values(node.get("additional_contexts"), &at("additional_contexts"))?
-    {
+    for (key, value, from) in places.key_values(node.get("additional_contexts"), &at("additional_contexts"))? {
         let value = value.unwrap_or_default();
         let source = match value.strip_prefix("service:") {
             Some(service) => ContextSource::Target(service.to_owned()),
@@ -650,10 +468,7 @@ fn build_section(
     target.cache_to = cache(places, node.get("cache_to"), &at("cache_to"))?;
     target.no_cache = places.boolean(node.get("no_cache"), &at("no_cache"))?;
     target.no_cache_filter = match node.get("no_cache_filter") {
-        Some(one) if one.as_text().is_some() => places
-            .text(Some(one), &at("no_cache_filter"))?
-            .into_iter()
-            .collect(),
+        Some(one) if one.as_text().is_some() => places.text(Some(one), &at("no_cache_filter"))?.into_iter().collect(),
         list => places.strings(list, &at("no_cache_filter"))?,
     };
     target.pull = places.boolean(node.get("pull"), &at("pull"))?;
@@ -681,42 +496,30 @@ fn context_of(typed: &str, base: &Path, env: &Env<'_>) -> ContextSource {
     }
 }
 
-fn cache(
-    places: &Places<'_>,
-    node: Option<&Node>,
-    path: &str,
-) -> Result<Vec<TypedEntry>, ComposeError> {
+fn cache(places: &Places<'_>, node: Option<&Node>, path: &str) -> Result<Vec<TypedEntry>, ComposeError> {
     let mut out = Vec::new();
     for item in places.list(node, path)? {
         let place = places.place(item);
         let raw = item.as_text().unwrap_or_default();
-        let entries =
-            TypedEntry::parse_cache(raw, Some(&place)).map_err(|message| ComposeError::Value {
-                file: place.file.clone(),
-                line: place.line,
-                path: path.to_owned(),
-                message,
-            })?;
+        let entries = TypedEntry::parse_cache(raw, Some(&place)).map_err(|message| ComposeError::Value {
+            file: place.file.clone(),
+            line: place.line,
+            path: path.to_owned(),
+            message,
+        })?;
         out.extend(entries);
     }
     Ok(out)
 }
 
 /// The extension that gives bake what compose has no key for (buildx `bake/compose.go`, `xbake`).
-fn bake_extension(
-    places: &Places<'_>,
-    node: &Node,
-    target: &mut BuildTarget,
-) -> Result<(), ComposeError> {
+fn bake_extension(places: &Places<'_>, node: &Node, target: &mut BuildTarget) -> Result<(), ComposeError> {
     // A string stands for its words.
     let strings = |key: &str| -> Result<Vec<(String, &Node)>, ComposeError> {
         match node.get(key) {
-            Some(one) if one.as_text().is_some() => Ok(one
-                .as_text()
-                .unwrap_or_default()
-                .split_whitespace()
-                .map(|word| (word.to_owned(), one))
-                .collect()),
+            Some(one) if one.as_text().is_some() => {
+                Ok(one.as_text().unwrap_or_default().split_whitespace().map(|word| (word.to_owned(), one)).collect())
+            }
             list => Ok(places
                 .list(list, &format!("x-bake.{key}"))?
                 .into_iter()
@@ -734,19 +537,14 @@ fn bake_extension(
     add(&mut target.tags, strings("tags")?);
     add(&mut target.platforms, strings("platforms")?);
     add(&mut target.no_cache_filter, strings("no-cache-filter")?);
-    for (key, into) in [
-        ("cache-from", &mut target.cache_from),
-        ("cache-to", &mut target.cache_to),
-    ] {
+    for (key, into) in [("cache-from", &mut target.cache_from), ("cache-to", &mut target.cache_to)] {
         for (raw, item) in strings(key)? {
             let place = places.place(item);
-            let entries = TypedEntry::parse_cache(&raw, Some(&place)).map_err(|message| {
-                ComposeError::Value {
-                    file: place.file.clone(),
-                    line: place.line,
-                    path: format!("x-bake.{key}"),
-                    message,
-                }
+            let entries = TypedEntry::parse_cache(&raw, Some(&place)).map_err(|message| ComposeError::Value {
+                file: place.file.clone(),
+                line: place.line,
+                path: format!("x-bake.{key}"),
+                message,
             })?;
             for entry in entries {
                 if !into.iter().any(|known| known.same(&entry)) {
@@ -757,13 +555,11 @@ fn bake_extension(
     }
     for (raw, item) in strings("output")? {
         let place = places.place(item);
-        let entry = TypedEntry::parse_output(&raw, Some(&place)).map_err(|message| {
-            ComposeError::Value {
-                file: place.file.clone(),
-                line: place.line,
-                path: "x-bake.output".to_owned(),
-                message,
-            }
+        let entry = TypedEntry::parse_output(&raw, Some(&place)).map_err(|message| ComposeError::Value {
+            file: place.file.clone(),
+            line: place.line,
+            path: "x-bake.output".to_owned(),
+            message,
         })?;
         target.outputs.push(entry);
     }

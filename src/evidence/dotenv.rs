@@ -24,11 +24,7 @@ pub struct DotenvError {
 ///
 /// # Errors
 /// A name with a character that no name may have, or a quote that does not end.
-pub fn parse(
-    text: &str,
-    env: &Env<'_>,
-    earlier: &Env<'_>,
-) -> Result<Vec<(String, String)>, DotenvError> {
+pub fn parse(text: &str, env: &Env<'_>, earlier: &Env<'_>) -> Result<Vec<(String, String)>, DotenvError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut vars: Vec<(String, String)> = Vec::new();
     let mut rest = text;
@@ -49,13 +45,8 @@ pub fn parse(
         };
         let end = statement.find(['=', ':', '\n']).unwrap_or(statement.len());
         let name = statement[..end].trim();
-        if let Some(wrong) = name
-            .chars()
-            .find(|c| !(c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '[' | ']')))
-        {
-            return Err(fail(format!(
-                "unexpected character {wrong:?} in a variable name"
-            )));
+        if let Some(wrong) = name.chars().find(|c| !(c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '[' | ']'))) {
+            return Err(fail(format!("unexpected character {wrong:?} in a variable name")));
         }
         if name.is_empty() {
             return Err(fail("a value without a name".to_owned()));
@@ -71,13 +62,7 @@ pub fn parse(
         }
         let after = after.trim_start_matches([' ', '\t', '\r']);
         let lookup = |key: &str| {
-            env(key)
-                .or_else(|| {
-                    vars.iter()
-                        .find(|(name, _)| name == key)
-                        .map(|(_, value)| value.clone())
-                })
-                .or_else(|| earlier(key))
+            env(key).or_else(|| vars.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())).or_else(|| earlier(key))
         };
         let (value, next) = value(after, &lookup).map_err(fail)?;
         rest = next;
@@ -110,11 +95,8 @@ fn value<'t>(text: &'t str, env: &Env<'_>) -> Result<(String, &'t str), String> 
     for (at, c) in text.char_indices().skip(1) {
         if c == quote && !escaped {
             let inner = &text[1..at];
-            let value = if quote == '"' {
-                interpolate(&unescape(inner), env).map_err(|error| error.to_string())?
-            } else {
-                inner.to_owned()
-            };
+            let value =
+                if quote == '"' { interpolate(&unescape(inner), env).map_err(|error| error.to_string())? } else { inner.to_owned() };
             let rest = &text[at + 1..];
             let rest = rest.split_once('\n').map_or("", |(_, after)| after);
             return Ok((value, rest));
@@ -126,8 +108,7 @@ fn value<'t>(text: &'t str, env: &Env<'_>) -> Result<(String, &'t str), String> 
 
 fn comment_start(line: &str) -> Option<usize> {
     let bytes = line.as_bytes();
-    (0..bytes.len())
-        .find(|&at| bytes[at] == b'#' && (at == 0 || bytes[at - 1].is_ascii_whitespace()))
+    (0..bytes.len()).find(|&at| bytes[at] == b'#' && (at == 0 || bytes[at - 1].is_ascii_whitespace()))
 }
 
 /// Undoes the escapes of a double-quoted value.
@@ -173,11 +154,7 @@ mod tests {
     fn every_form() {
         let text = "# c\nA=1\nexport B = two # c\nC='$A #x'\nD=\"$A\\n${B}\" # c\nE=$A#b\nF:y\nREAL=file\nREAL2=${REAL}-${NO:-d}\nREAL\nUNSET\nG=\nH=\"a\nb\"\n";
         let vars = parse(text, &env, &|_| None).unwrap();
-        let get = |name: &str| {
-            vars.iter()
-                .find(|(n, _)| n == name)
-                .map(|(_, v)| v.as_str())
-        };
+        let get = |name: &str| vars.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
         for (name, value) in [
             ("A", "1"),
             ("B", "two"),

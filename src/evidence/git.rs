@@ -30,9 +30,7 @@ pub enum GitError {
     #[error("{0} is not inside a git repository: run in the checkout, or name it with --context")]
     NotARepository(PathBuf),
     /// The repository belongs to another user.
-    #[error(
-        "git refuses {0} because another user owns it: run git config --global --add safe.directory {0}"
-    )]
+    #[error("git refuses {0} because another user owns it: run git config --global --add safe.directory {0}")]
     UnsafeOwner(PathBuf),
     /// The repository has no commit yet.
     #[error("the repository has no commit yet: commit first")]
@@ -44,9 +42,7 @@ pub enum GitError {
         revision: String,
     },
     /// The commit is not in this shallow clone.
-    #[error(
-        "{revision:?} is not in this shallow clone: fetch more history (git fetch --unshallow, or fetch-depth: 0)"
-    )]
+    #[error("{revision:?} is not in this shallow clone: fetch more history (git fetch --unshallow, or fetch-depth: 0)")]
     Shallow {
         /// The name as given.
         revision: String,
@@ -144,13 +140,7 @@ impl Repository {
         if !dir.is_dir() {
             return Err(GitError::NoDirectory(dir.to_owned()));
         }
-        let mut repository = Self {
-            program: program.to_owned(),
-            dir: dir.to_owned(),
-            root: None,
-            git_dir: PathBuf::new(),
-            shallow: false,
-        };
+        let mut repository = Self { program: program.to_owned(), dir: dir.to_owned(), root: None, git_dir: PathBuf::new(), shallow: false };
         let answer = repository.text(&[
             "rev-parse",
             "--is-bare-repository",
@@ -197,9 +187,7 @@ impl Repository {
     /// [`GitError::UnbornHead`] before the first commit.
     pub fn head(&self) -> Result<String, GitError> {
         match self.resolve("HEAD") {
-            Err(GitError::UnknownRevision { .. } | GitError::Shallow { .. }) => {
-                Err(GitError::UnbornHead)
-            }
+            Err(GitError::UnknownRevision { .. } | GitError::Shallow { .. }) => Err(GitError::UnbornHead),
             other => other,
         }
     }
@@ -212,35 +200,19 @@ impl Repository {
     pub fn resolve(&self, revision: &str) -> Result<String, GitError> {
         let unknown = || {
             let revision = revision.to_owned();
-            if self.shallow {
-                GitError::Shallow { revision }
-            } else {
-                GitError::UnknownRevision { revision }
-            }
+            if self.shallow { GitError::Shallow { revision } } else { GitError::UnknownRevision { revision } }
         };
         if revision.is_empty() || revision.contains('\0') {
-            return Err(GitError::UnknownRevision {
-                revision: revision.to_owned(),
-            });
+            return Err(GitError::UnknownRevision { revision: revision.to_owned() });
         }
         let spec = format!("{revision}^{{commit}}");
-        let result = self.output(&[
-            "rev-parse",
-            "--verify",
-            "--quiet",
-            "--end-of-options",
-            &spec,
-        ]);
+        let result = self.output(&["rev-parse", "--verify", "--quiet", "--end-of-options", &spec]);
         match result {
             Ok(out) if out.status.success() => {
                 let text = String::from_utf8_lossy(&out.stdout);
                 // An old git prints the option that it does not know before the id.
                 let id = text.lines().last().unwrap_or_default().trim();
-                if parse::is_object_id(id.as_bytes()) {
-                    Ok(id.to_owned())
-                } else {
-                    Err(unknown())
-                }
+                if parse::is_object_id(id.as_bytes()) { Ok(id.to_owned()) } else { Err(unknown()) }
             }
             Ok(_) => Err(unknown()),
             Err(error) => Err(error),
@@ -258,9 +230,7 @@ impl Repository {
         let out = self.output(&["merge-base", "--is-ancestor", &ancestor_id, &descendant_id])?;
         match out.status.code() {
             Some(0) => Ok(true),
-            Some(1) if self.shallow => Err(GitError::Shallow {
-                revision: ancestor.to_owned(),
-            }),
+            Some(1) if self.shallow => Err(GitError::Shallow { revision: ancestor.to_owned() }),
             Some(1) => Ok(false),
             _ => Err(self.failure("merge-base", &out.stderr)),
         }
@@ -275,9 +245,7 @@ impl Repository {
         let out = self.output(&["merge-base", &a_id, &b_id])?;
         match out.status.code() {
             Some(0) => Ok(Some(String::from_utf8_lossy(&out.stdout).trim().to_owned())),
-            Some(1) if self.shallow => Err(GitError::Shallow {
-                revision: a.to_owned(),
-            }),
+            Some(1) if self.shallow => Err(GitError::Shallow { revision: a.to_owned() }),
             Some(1) => Ok(None),
             _ => Err(self.failure("merge-base", &out.stderr)),
         }
@@ -289,13 +257,7 @@ impl Repository {
     /// [`GitError::UnknownRevision`], [`GitError::Shallow`].
     pub fn commit_info(&self, revision: &str) -> Result<CommitInfo, GitError> {
         let id = self.resolve(revision)?;
-        let out = self.run(&[
-            "log",
-            "-1",
-            "--no-show-signature",
-            "--format=%ct%x00%s",
-            &id,
-        ])?;
+        let out = self.run(&["log", "-1", "--no-show-signature", "--format=%ct%x00%s", &id])?;
         let text = String::from_utf8_lossy(&out);
         let (time, subject) = text.split_once('\0').ok_or(GitError::Unreadable("log"))?;
         Ok(CommitInfo {
@@ -311,19 +273,7 @@ impl Repository {
     /// [`GitError::UnknownRevision`], [`GitError::Shallow`].
     pub fn changes(&self, from: &str, to: &str) -> Result<Vec<FileChange>, GitError> {
         let (from, to) = (self.resolve(from)?, self.resolve(to)?);
-        let out = self.run(&[
-            "diff-tree",
-            "-r",
-            "-M",
-            "--raw",
-            "-z",
-            "--no-abbrev",
-            "--full-index",
-            "--no-ext-diff",
-            &from,
-            &to,
-            "--",
-        ])?;
+        let out = self.run(&["diff-tree", "-r", "-M", "--raw", "-z", "--no-abbrev", "--full-index", "--no-ext-diff", &from, &to, "--"])?;
         parse::raw_diff(&out).ok_or(GitError::Unreadable("diff-tree"))
     }
 
@@ -337,14 +287,7 @@ impl Repository {
     /// [`GitError::Bare`] where there is no work tree.
     pub fn status(&self, ignored: bool) -> Result<Vec<StatusEntry>, GitError> {
         let root = self.root.as_deref().ok_or(GitError::Bare)?;
-        let mut args = vec![
-            "status",
-            "--porcelain=v2",
-            "-z",
-            "--untracked-files=all",
-            "--ignore-submodules=none",
-            "--find-renames",
-        ];
+        let mut args = vec!["status", "--porcelain=v2", "-z", "--untracked-files=all", "--ignore-submodules=none", "--find-renames"];
         if ignored {
             args.push("--ignored=matching");
         }
@@ -359,15 +302,7 @@ impl Repository {
     pub fn tree(&self, revision: &str, prefix: &[u8]) -> Result<Vec<TreeEntry>, GitError> {
         let commit = self.resolve(revision)?;
         let mut command = self.command(&self.dir);
-        command.args([
-            "--literal-pathspecs",
-            "ls-tree",
-            "-r",
-            "-z",
-            "-l",
-            "--full-tree",
-            "--no-abbrev",
-        ]);
+        command.args(["--literal-pathspecs", "ls-tree", "-r", "-z", "-l", "--full-tree", "--no-abbrev"]);
         command.arg(&commit).arg("--");
         if !prefix.is_empty() {
             command.arg(bytes_to_path(prefix));
@@ -385,10 +320,7 @@ impl Repository {
         let entry = entries
             .iter()
             .find(|entry| entry.path == path && entry.is_blob())
-            .ok_or_else(|| GitError::NoSuchFile {
-                commit: revision.to_owned(),
-                path: String::from_utf8_lossy(path).into_owned(),
-            })?;
+            .ok_or_else(|| GitError::NoSuchFile { commit: revision.to_owned(), path: String::from_utf8_lossy(path).into_owned() })?;
         self.blobs()?.read(&entry.id)
     }
 
@@ -408,11 +340,7 @@ impl Repository {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(GitError::Unreadable("cat-file"));
         };
-        Ok(BlobReader {
-            child,
-            input: Some(input),
-            output: BufReader::new(output),
-        })
+        Ok(BlobReader { child, input: Some(input), output: BufReader::new(output) })
     }
 
     /// The submodules that the index records, with what is checked out of each.
@@ -433,11 +361,7 @@ impl Repository {
                     .exists()
                     .then(|| Self::open_with(&self.program, &dir).and_then(|inner| inner.head()))
                     .and_then(Result::ok);
-                Submodule {
-                    path,
-                    recorded,
-                    checked_out,
-                }
+                Submodule { path, recorded, checked_out }
             })
             .collect())
     }
@@ -446,14 +370,7 @@ impl Repository {
         let mut command = Command::new(&self.program);
         command
             .arg("--no-optional-locks")
-            .args([
-                "-c",
-                "core.quotePath=false",
-                "-c",
-                "color.ui=false",
-                "-c",
-                "core.fsmonitor=false",
-            ])
+            .args(["-c", "core.quotePath=false", "-c", "color.ui=false", "-c", "core.fsmonitor=false"])
             .current_dir(dir)
             .env("LC_ALL", "C")
             .env("GIT_PAGER", "cat")
@@ -463,10 +380,7 @@ impl Repository {
     }
 
     fn output(&self, args: &[&str]) -> Result<std::process::Output, GitError> {
-        self.command(&self.dir)
-            .args(args)
-            .output()
-            .map_err(spawn_error)
+        self.command(&self.dir).args(args).output().map_err(spawn_error)
     }
 
     fn run(&self, args: &[&str]) -> Result<Vec<u8>, GitError> {
@@ -481,11 +395,7 @@ impl Repository {
 
     fn finish(&self, name: &str, mut command: Command) -> Result<Vec<u8>, GitError> {
         let out = command.output().map_err(spawn_error)?;
-        if out.status.success() {
-            Ok(out.stdout)
-        } else {
-            Err(self.failure(name, &out.stderr))
-        }
+        if out.status.success() { Ok(out.stdout) } else { Err(self.failure(name, &out.stderr)) }
     }
 
     fn text(&self, args: &[&str]) -> Result<String, GitError> {
@@ -510,10 +420,7 @@ impl Repository {
             .or_else(|| text.lines().next())
             .unwrap_or("it said nothing")
             .to_owned();
-        GitError::Failed {
-            command: command.to_owned(),
-            message,
-        }
+        GitError::Failed { command: command.to_owned(), message }
     }
 }
 
@@ -548,30 +455,16 @@ impl BlobReader {
     ///
     /// # Errors
     /// [`GitError::UnknownRevision`] for an id that is not here; what `sink` gives.
-    pub fn each_chunk(
-        &mut self,
-        id: &str,
-        sink: impl FnMut(&[u8]) -> std::io::Result<()>,
-    ) -> Result<u64, GitError> {
+    pub fn each_chunk(&mut self, id: &str, sink: impl FnMut(&[u8]) -> std::io::Result<()>) -> Result<u64, GitError> {
         self.stream(id, sink, None)
     }
 
-    fn stream(
-        &mut self,
-        id: &str,
-        mut sink: impl FnMut(&[u8]) -> std::io::Result<()>,
-        limit: Option<u64>,
-    ) -> Result<u64, GitError> {
+    fn stream(&mut self, id: &str, mut sink: impl FnMut(&[u8]) -> std::io::Result<()>, limit: Option<u64>) -> Result<u64, GitError> {
         // Only full ids: a name could hold a line break and put the answers out of step.
         if !parse::is_object_id(id.as_bytes()) {
-            return Err(GitError::UnknownRevision {
-                revision: id.to_owned(),
-            });
+            return Err(GitError::UnknownRevision { revision: id.to_owned() });
         }
-        let input = self
-            .input
-            .as_mut()
-            .ok_or(GitError::Unreadable("cat-file"))?;
+        let input = self.input.as_mut().ok_or(GitError::Unreadable("cat-file"))?;
         writeln!(input, "{id}")?;
         input.flush()?;
         let mut header = String::new();
@@ -579,9 +472,7 @@ impl BlobReader {
         let mut words = header.trim_end().rsplit(' ');
         let last = words.next().unwrap_or_default();
         if last == "missing" {
-            return Err(GitError::UnknownRevision {
-                revision: id.to_owned(),
-            });
+            return Err(GitError::UnknownRevision { revision: id.to_owned() });
         }
         let size: u64 = last.parse().map_err(|_| GitError::Unreadable("cat-file"))?;
         let too_large = limit.is_some_and(|limit| size > limit);
@@ -589,9 +480,7 @@ impl BlobReader {
         let mut buffer = [0_u8; 16 << 10];
         let mut outcome = Ok(());
         while left > 0 {
-            let want = usize::try_from(left)
-                .unwrap_or(usize::MAX)
-                .min(buffer.len());
+            let want = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
             let got = self.output.read(&mut buffer[..want])?;
             if got == 0 {
                 return Err(GitError::Unreadable("cat-file"));
@@ -605,10 +494,7 @@ impl BlobReader {
         let mut newline = [0_u8; 1];
         self.output.read_exact(&mut newline)?;
         if too_large {
-            return Err(GitError::TooLarge {
-                id: id.to_owned(),
-                size,
-            });
+            return Err(GitError::TooLarge { id: id.to_owned(), size });
         }
         outcome?;
         Ok(size)
@@ -625,11 +511,7 @@ impl Drop for BlobReader {
 }
 
 fn spawn_error(error: std::io::Error) -> GitError {
-    if error.kind() == std::io::ErrorKind::NotFound {
-        GitError::Missing
-    } else {
-        GitError::Io(error)
-    }
+    if error.kind() == std::io::ErrorKind::NotFound { GitError::Missing } else { GitError::Io(error) }
 }
 
 /// A path from git's bytes.

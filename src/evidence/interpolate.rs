@@ -56,12 +56,10 @@ fn expand(text: &str, env: &Env<'_>, depth: usize) -> Result<String, Interpolate
             rest = after;
         } else if let Some(inner) = rest.strip_prefix('{') {
             let end = closing_brace(inner).ok_or_else(invalid)?;
-            out.push_str(
-                &braced(&inner[..end], env, depth).map_err(|error| match error {
-                    InterpolateError::Invalid(_) => invalid(),
-                    other => other,
-                })?,
-            );
+            out.push_str(&braced(&inner[..end], env, depth).map_err(|error| match error {
+                InterpolateError::Invalid(_) => invalid(),
+                other => other,
+            })?);
             rest = &inner[end + 1..];
         } else {
             let (name, after) = name(rest);
@@ -102,10 +100,7 @@ fn braced(inner: &str, env: &Env<'_>, depth: usize) -> Result<String, Interpolat
         (Some('-' | '?'), Some(value)) => Ok(value),
         (Some('-'), None) | (Some('+'), Some(_)) => expand(word, env, depth + 1),
         (Some('+'), None) => Ok(String::new()),
-        (Some('?'), None) => Err(InterpolateError::Required {
-            name: name.to_owned(),
-            message: expand(word, env, depth + 1)?,
-        }),
+        (Some('?'), None) => Err(InterpolateError::Required { name: name.to_owned(), message: expand(word, env, depth + 1)? }),
         _ => Err(InterpolateError::Invalid(String::new())),
     }
 }
@@ -178,20 +173,10 @@ mod tests {
 
     #[test]
     fn what_is_refused() {
-        for text in [
-            "$", "a$1", "${", "${}", "${A", "${A!}", "${1A}", "${A:x}", "$ {A}",
-        ] {
-            assert!(
-                matches!(interpolate(text, &env), Err(InterpolateError::Invalid(_))),
-                "{text}"
-            );
+        for text in ["$", "a$1", "${", "${}", "${A", "${A!}", "${1A}", "${A:x}", "$ {A}"] {
+            assert!(matches!(interpolate(text, &env), Err(InterpolateError::Invalid(_))), "{text}");
         }
-        assert_eq!(
-            interpolate("${NO:?set ${A}}", &env)
-                .unwrap_err()
-                .to_string(),
-            "required variable NO is missing a value: set a"
-        );
+        assert_eq!(interpolate("${NO:?set ${A}}", &env).unwrap_err().to_string(), "required variable NO is missing a value: set a");
         let deep = "${N:-".repeat(3000) + &"}".repeat(3000);
         assert_eq!(interpolate(&deep, &env), Err(InterpolateError::TooLarge));
     }

@@ -115,12 +115,7 @@ pub struct Entry {
 impl Node {
     /// A string node.
     pub fn string(text: impl Into<String>, line: usize, file: usize) -> Self {
-        Self {
-            line,
-            file,
-            tag: None,
-            value: Value::Scalar(text.into(), ScalarKind::Str),
-        }
+        Self { line, file, tag: None, value: Value::Scalar(text.into(), ScalarKind::Str) }
     }
 
     /// The value of a key, where this is a mapping that holds it.
@@ -192,30 +187,17 @@ struct Open {
 /// # Errors
 /// See [`YamlError`].
 pub fn parse(text: &str, file: usize) -> Result<Vec<Node>, YamlError> {
-    let mut reader = Reader {
-        file,
-        documents: Vec::new(),
-        stack: Vec::new(),
-        anchors: HashMap::new(),
-        nodes: 0,
-        text: 0,
-    };
+    let mut reader = Reader { file, documents: Vec::new(), stack: Vec::new(), anchors: HashMap::new(), nodes: 0, text: 0 };
     let mut last_line = 1;
     for next in Parser::new_from_str(text) {
-        let (event, span) = next.map_err(|error| YamlError::Syntax {
-            line: error.marker().line(),
-            message: error.to_string(),
-        })?;
+        let (event, span) = next.map_err(|error| YamlError::Syntax { line: error.marker().line(), message: error.to_string() })?;
         last_line = span.start.line().max(1);
         reader.event(event, last_line)?;
     }
     if reader.stack.is_empty() {
         Ok(reader.documents)
     } else {
-        Err(YamlError::Syntax {
-            line: last_line,
-            message: "the document does not end".to_owned(),
-        })
+        Err(YamlError::Syntax { line: last_line, message: "the document does not end".to_owned() })
     }
 }
 
@@ -234,12 +216,7 @@ impl Reader {
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = tag.map(|tag| tag.suffix().to_owned());
                 let plain = style == ScalarStyle::Plain;
-                let node = Node {
-                    line,
-                    file: self.file,
-                    tag: compose_tag(tag.as_deref()),
-                    value: resolve(&text, plain, tag.as_deref()),
-                };
+                let node = Node { line, file: self.file, tag: compose_tag(tag.as_deref()), value: resolve(&text, plain, tag.as_deref()) };
                 self.spend(1, text.len(), line)?;
                 if anchor != 0 {
                     self.anchors.insert(anchor, (node.clone(), 1, text.len()));
@@ -257,10 +234,7 @@ impl Reader {
             Event::SequenceEnd | Event::MappingEnd => self.close(line),
             Event::Alias(anchor) => {
                 let Some((node, nodes, text)) = self.anchors.get(&anchor).cloned() else {
-                    return Err(YamlError::Syntax {
-                        line,
-                        message: "an alias stands inside the node that it names".to_owned(),
-                    });
+                    return Err(YamlError::Syntax { line, message: "an alias stands inside the node that it names".to_owned() });
                 };
                 if depth(&node) + self.stack.len() > MAX_DEPTH {
                     return Err(YamlError::TooLarge { line });
@@ -285,24 +259,13 @@ impl Reader {
         Ok(())
     }
 
-    fn open(
-        &mut self,
-        value: Value,
-        anchor: usize,
-        tag: Option<ComposeTag>,
-        line: usize,
-    ) -> Result<(), YamlError> {
+    fn open(&mut self, value: Value, anchor: usize, tag: Option<ComposeTag>, line: usize) -> Result<(), YamlError> {
         self.spend(1, 0, line)?;
         if self.stack.len() >= MAX_DEPTH {
             return Err(YamlError::TooLarge { line });
         }
         self.stack.push(Open {
-            node: Node {
-                line,
-                file: self.file,
-                tag,
-                value,
-            },
+            node: Node { line, file: self.file, tag, value },
             anchor,
             key: None,
             merges: Vec::new(),
@@ -322,20 +285,13 @@ impl Reader {
         if open.anchor != 0 {
             // The copies that anchors keep are memory too.
             self.spend(open.nodes, open.text, line)?;
-            self.anchors
-                .insert(open.anchor, (open.node.clone(), open.nodes, open.text));
+            self.anchors.insert(open.anchor, (open.node.clone(), open.nodes, open.text));
         }
         self.put(open.node, open.nodes, open.text, false)
     }
 
     /// Puts a finished node where it belongs: a key, a value, an item, or a document.
-    fn put(
-        &mut self,
-        node: Node,
-        nodes: usize,
-        text: usize,
-        merge_key: bool,
-    ) -> Result<(), YamlError> {
+    fn put(&mut self, node: Node, nodes: usize, text: usize, merge_key: bool) -> Result<(), YamlError> {
         let Some(open) = self.stack.last_mut() else {
             self.documents.push(node);
             return Ok(());
@@ -352,10 +308,7 @@ impl Reader {
                         // compose-go's convertToStringKeys prints other keys; none means anything.
                         Value::Null => "null".to_owned(),
                         Value::Seq(_) | Value::Map(_) => {
-                            return Err(YamlError::Syntax {
-                                line,
-                                message: "a key must be a string".to_owned(),
-                            });
+                            return Err(YamlError::Syntax { line, message: "a key must be a string".to_owned() });
                         }
                     };
                     open.key = Some((key, line, merge_key));
@@ -363,11 +316,7 @@ impl Reader {
                 Some((_, _, true)) => open.merges.push(node),
                 Some((key, line, false)) => {
                     if let Some(first) = entries.iter().find(|entry| entry.key == key) {
-                        return Err(YamlError::DuplicateKey {
-                            line,
-                            key,
-                            first: first.line,
-                        });
+                        return Err(YamlError::DuplicateKey { line, key, first: first.line });
                     }
                     entries.push(Entry { key, line, node });
                 }
@@ -395,8 +344,7 @@ fn fold_merge(into: &mut Node, merge: Node) -> Result<(), YamlError> {
             .collect::<Result<_, _>>()?,
         _ => return Err(YamlError::Merge { line }),
     };
-    let mut present: std::collections::HashSet<String> =
-        entries.iter().map(|entry| entry.key.clone()).collect();
+    let mut present: std::collections::HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
     for entry in sources.into_iter().flatten() {
         if present.insert(entry.key.clone()) {
             entries.push(entry);
@@ -483,9 +431,7 @@ fn parse_int(text: &str) -> Option<i128> {
     let value = i128::from_str_radix(number, radix).ok()?;
     // Beyond 64 bits go-yaml goes on and reads a float.
     let value = if negative { -value } else { value };
-    (i128::from(i64::MIN)..=i128::from(u64::MAX))
-        .contains(&value)
-        .then_some(value)
+    (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value).then_some(value)
 }
 
 /// go-yaml's `yamlStyleFloat`.
@@ -558,11 +504,7 @@ mod tests {
             ("12ab", "12ab", ScalarKind::Str),
         ] {
             let node = one(&format!("k: {text}"));
-            assert_eq!(
-                node.get("k").unwrap().value,
-                Value::Scalar(printed.to_owned(), kind),
-                "{text}"
-            );
+            assert_eq!(node.get("k").unwrap().value, Value::Scalar(printed.to_owned(), kind), "{text}");
         }
         assert!(one("k: ~").get("k").unwrap().is_null());
     }
@@ -575,13 +517,7 @@ mod tests {
         assert_eq!(used.get("y").unwrap().as_text(), Some("3"));
         assert_eq!(used.entry("x").unwrap().line, 2);
         assert_eq!(used.entry("y").unwrap().line, 6);
-        assert_eq!(
-            node.get("list").unwrap().as_seq().unwrap()[0]
-                .get("y")
-                .unwrap()
-                .as_text(),
-            Some("2")
-        );
+        assert_eq!(node.get("list").unwrap().as_seq().unwrap()[0].get("y").unwrap().as_text(), Some("2"));
     }
 
     #[test]
@@ -599,23 +535,10 @@ mod tests {
 
     #[test]
     fn mistakes_have_lines() {
-        assert!(matches!(
-            parse("a: 1\nb: 2\na: 3\n", 0),
-            Err(YamlError::DuplicateKey {
-                line: 3,
-                first: 1,
-                ..
-            })
-        ));
-        assert!(matches!(
-            parse("services:\n  a:\n    build: [1, 2\n", 0),
-            Err(YamlError::Syntax { .. })
-        ));
+        assert!(matches!(parse("a: 1\nb: 2\na: 3\n", 0), Err(YamlError::DuplicateKey { line: 3, first: 1, .. })));
+        assert!(matches!(parse("services:\n  a:\n    build: [1, 2\n", 0), Err(YamlError::Syntax { .. })));
         assert!(parse("a: &a [*a]\n", 0).is_err());
-        assert!(matches!(
-            parse("a:\n  <<: 1\n", 0),
-            Err(YamlError::Merge { line: 2 })
-        ));
+        assert!(matches!(parse("a:\n  <<: 1\n", 0), Err(YamlError::Merge { line: 2 })));
     }
 
     proptest! {

@@ -7,10 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use hcl_edit::expr::{
-    BinaryOperator, Conditional, Expression, ForExpr, FuncCall, ObjectKey, Traversal,
-    TraversalOperator, UnaryOperator,
-};
+use hcl_edit::expr::{BinaryOperator, Conditional, Expression, ForExpr, FuncCall, ObjectKey, Traversal, TraversalOperator, UnaryOperator};
 use hcl_edit::template::{Directive, Element, Strip, Template};
 
 use super::super::build_target::Env;
@@ -87,9 +84,7 @@ impl<'a> Evaluator<'a> {
         let value = self.deeper(|| self.resolve_new(name));
         self.progress.borrow_mut().remove(name);
         let value = value?;
-        self.values
-            .borrow_mut()
-            .insert(name.to_owned(), value.clone());
+        self.values.borrow_mut().insert(name.to_owned(), value.clone());
         Ok(value)
     }
 
@@ -104,11 +99,7 @@ impl<'a> Evaluator<'a> {
             return Err(format!("variable {name:?} does not exist"));
         };
         let default = block.attrs.iter().find(|attr| attr.name == "default");
-        let typed = block
-            .attrs
-            .iter()
-            .find(|attr| attr.name == "type")
-            .map(|a| type_name(&a.expr));
+        let typed = block.attrs.iter().find(|attr| attr.name == "type").map(|a| type_name(&a.expr));
         let given = (self.env)(name);
         let Some(default) = default else {
             return match (given, typed) {
@@ -129,10 +120,7 @@ impl<'a> Evaluator<'a> {
             Val::Bool(_) => from_env(name, &text, "bool"),
             Val::Num(_) => from_env(name, &text, "number"),
             Val::Str(_) | Val::Null | Val::Unknown => Ok(Val::Str(text)),
-            other => Err(format!(
-                "unsupported type {} for variable {name}",
-                other.kind()
-            )),
+            other => Err(format!("unsupported type {} for variable {name}", other.kind())),
         }
     }
 
@@ -212,10 +200,7 @@ impl<'a> Evaluator<'a> {
         for locals in combinations {
             let name = match attr("name") {
                 None => block.label.clone(),
-                Some(name) => self
-                    .eval(&name.expr, &locals)?
-                    .to_text()?
-                    .ok_or("the name of a target is not known")?,
+                Some(name) => self.eval(&name.expr, &locals)?.to_text()?.ok_or("the name of a target is not known")?,
             };
             if !names.insert(name.clone()) {
                 return Err(format!("duplicate name {name:?}"));
@@ -238,12 +223,7 @@ impl<'a> Evaluator<'a> {
             Expression::Bool(value) => Val::Bool(*value.value()),
             Expression::Number(number) => Val::Num(number.value().as_f64().unwrap_or(0.0)),
             Expression::String(text) => Val::str(text.value()),
-            Expression::Array(items) => Val::List(
-                items
-                    .iter()
-                    .map(|item| self.eval(item, locals))
-                    .collect::<Result<_>>()?,
-            ),
+            Expression::Array(items) => Val::List(items.iter().map(|item| self.eval(item, locals)).collect::<Result<_>>()?),
             Expression::Object(object) => {
                 let mut map = BTreeMap::new();
                 for (key, value) in object.iter() {
@@ -257,9 +237,7 @@ impl<'a> Evaluator<'a> {
             Expression::StringTemplate(template) => match template_of(template) {
                 // "${x}" alone is x itself, whatever its type.
                 Single::Expr(inner) => self.eval(inner, locals)?,
-                Single::No => {
-                    self.elements(template.iter().collect(), Strip::None, Strip::None, locals)?
-                }
+                Single::No => self.elements(template.iter().collect(), Strip::None, Strip::None, locals)?,
             },
             Expression::HeredocTemplate(heredoc) => self.template(&heredoc.template, locals)?,
             Expression::Parenthesis(inner) => self.eval(inner.inner(), locals)?,
@@ -285,9 +263,7 @@ impl<'a> Evaluator<'a> {
             Expression::ForExpr(for_expr) => self.for_expr(for_expr, locals)?,
         };
         match &value {
-            Val::Str(_) | Val::List(_) | Val::Map(_) if value.size() > MAX_VALUE_BYTES => {
-                Err("a value grows too large".to_owned())
-            }
+            Val::Str(_) | Val::List(_) | Val::Map(_) if value.size() > MAX_VALUE_BYTES => Err("a value grows too large".to_owned()),
             _ => Ok(value),
         }
     }
@@ -322,9 +298,7 @@ impl<'a> Evaluator<'a> {
         };
         let value = self.eval(taken, locals)?;
         // Both sides get one type: a number beside a string becomes a string.
-        if matches!(value, Val::Num(_) | Val::Bool(_))
-            && matches!(other, Expression::String(_) | Expression::StringTemplate(_))
-        {
+        if matches!(value, Val::Num(_) | Val::Bool(_)) && matches!(other, Expression::String(_) | Expression::StringTemplate(_)) {
             return Ok(value.to_text()?.map_or(Val::Null, Val::Str));
         }
         Ok(value)
@@ -371,28 +345,18 @@ impl<'a> Evaluator<'a> {
                 return Err(format!("the key {key:?} comes twice out of the for"));
             }
         }
-        Ok(if expr.key_expr.is_some() {
-            Val::Map(map)
-        } else {
-            Val::List(list)
-        })
+        Ok(if expr.key_expr.is_some() { Val::Map(map) } else { Val::List(list) })
     }
 
     fn traversal(&self, traversal: &Traversal, locals: &Locals) -> Result<Val> {
-        let mut operators = traversal
-            .operators
-            .iter()
-            .map(|o| o.value())
-            .collect::<Vec<_>>();
+        let mut operators = traversal.operators.iter().map(|o| o.value()).collect::<Vec<_>>();
         let mut value = None;
         if let Expression::Variable(root) = &traversal.expr {
             let kind = root.as_str();
             let is_local = locals.iter().any(|(name, _)| name == kind);
             if (kind == "target" || kind == "group") && !is_local {
-                let (
-                    Some(TraversalOperator::GetAttr(name)),
-                    Some(TraversalOperator::GetAttr(attr)),
-                ) = (operators.first(), operators.get(1))
+                let (Some(TraversalOperator::GetAttr(name)), Some(TraversalOperator::GetAttr(attr))) =
+                    (operators.first(), operators.get(1))
                 else {
                     return Err(format!("cannot access {kind} as a variable"));
                 };
@@ -407,12 +371,7 @@ impl<'a> Evaluator<'a> {
         self.traverse(value, &operators, locals)
     }
 
-    fn traverse(
-        &self,
-        mut value: Val,
-        operators: &[&TraversalOperator],
-        locals: &Locals,
-    ) -> Result<Val> {
+    fn traverse(&self, mut value: Val, operators: &[&TraversalOperator], locals: &Locals) -> Result<Val> {
         for (at, operator) in operators.iter().enumerate() {
             if value.is_unknown() {
                 return Ok(Val::Unknown);
@@ -424,10 +383,7 @@ impl<'a> Evaluator<'a> {
                     index(value, &key)?
                 }
                 TraversalOperator::LegacyIndex(number) => {
-                    #[expect(
-                        clippy::cast_precision_loss,
-                        reason = "an index of a list in memory is small"
-                    )]
+                    #[expect(clippy::cast_precision_loss, reason = "an index of a list in memory is small")]
                     let number = *number.value() as f64;
                     index(value, &Val::Num(number))?
                 }
@@ -441,10 +397,7 @@ impl<'a> Evaluator<'a> {
                     // `.*` takes the attributes behind it along, `[*]` the indexes too.
                     let own = match operator {
                         TraversalOperator::FullSplat(_) => rest.len(),
-                        _ => rest
-                            .iter()
-                            .take_while(|o| matches!(o, TraversalOperator::GetAttr(_)))
-                            .count(),
+                        _ => rest.iter().take_while(|o| matches!(o, TraversalOperator::GetAttr(_))).count(),
                     };
                     let list = elements
                         .into_iter()
@@ -486,10 +439,7 @@ impl<'a> Evaluator<'a> {
             }
             _ => {}
         }
-        let mut values = args
-            .iter()
-            .map(|a| self.eval(a, locals))
-            .collect::<Result<Vec<_>>>()?;
+        let mut values = args.iter().map(|a| self.eval(a, locals)).collect::<Result<Vec<_>>>()?;
         if call.args.expand_final() {
             match values.pop() {
                 Some(Val::List(items)) => values.extend(items),
@@ -509,27 +459,19 @@ impl<'a> Evaluator<'a> {
     fn user_function(&self, function: &Block, mut values: Vec<Val>) -> Result<Val> {
         let name = &function.label;
         let attr = |key: &str| function.attrs.iter().find(|a| a.name == key);
-        let result =
-            attr("result").ok_or_else(|| format!("empty result not allowed for {name}"))?;
-        let params =
-            attr("params").ok_or_else(|| format!("empty params not allowed for {name}"))?;
+        let result = attr("result").ok_or_else(|| format!("empty result not allowed for {name}"))?;
+        let params = attr("params").ok_or_else(|| format!("empty params not allowed for {name}"))?;
         let Expression::Array(params) = &params.expr else {
             return Err(format!("the params of {name} must be a list"));
         };
         let params: Vec<String> = params.iter().map(keyword).collect::<Result<_>>()?;
-        let variadic = attr("variadic_params")
-            .map(|a| keyword(&a.expr))
-            .transpose()?;
+        let variadic = attr("variadic_params").map(|a| keyword(&a.expr)).transpose()?;
         let enough = match &variadic {
             Some(_) => values.len() >= params.len(),
             None => values.len() == params.len(),
         };
         if !enough {
-            return Err(format!(
-                "{name} takes {} arguments, not {}",
-                params.len(),
-                values.len()
-            ));
+            return Err(format!("{name} takes {} arguments, not {}", params.len(), values.len()));
         }
         let rest = values.split_off(params.len());
         let mut locals: Locals = params.into_iter().zip(values).collect();
@@ -547,23 +489,13 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Joins the parts of a template; `before` and `after` are the `~` of what encloses it.
-    fn elements(
-        &self,
-        elements: Vec<&Element>,
-        before: Strip,
-        after: Strip,
-        locals: &Locals,
-    ) -> Result<Val> {
+    fn elements(&self, elements: Vec<&Element>, before: Strip, after: Strip, locals: &Locals) -> Result<Val> {
         let mut out = String::new();
         for (at, element) in elements.iter().enumerate() {
             match element {
                 Element::Literal(text) => {
                     let mut text = text.value().as_str();
-                    let previous = if at == 0 {
-                        before
-                    } else {
-                        outer_end(elements[at - 1])
-                    };
+                    let previous = if at == 0 { before } else { outer_end(elements[at - 1]) };
                     let next = elements.get(at + 1).map_or(after, |e| outer_start(e));
                     if previous.strip_end() {
                         text = trim_start(text);
@@ -573,15 +505,13 @@ impl<'a> Evaluator<'a> {
                     }
                     out.push_str(text);
                 }
-                Element::Interpolation(interpolation) => {
-                    match self.eval(&interpolation.expr, locals)? {
-                        Val::Null => return Err("null cannot stand in a string".to_owned()),
-                        value => match value.to_text()? {
-                            Some(text) => out.push_str(&text),
-                            None => return Ok(Val::Unknown),
-                        },
-                    }
-                }
+                Element::Interpolation(interpolation) => match self.eval(&interpolation.expr, locals)? {
+                    Val::Null => return Err("null cannot stand in a string".to_owned()),
+                    value => match value.to_text()? {
+                        Some(text) => out.push_str(&text),
+                        None => return Ok(Val::Unknown),
+                    },
+                },
                 Element::Directive(directive) => match self.directive(directive, locals)? {
                     Val::Str(text) => out.push_str(&text),
                     other => return Ok(other),
@@ -595,9 +525,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn directive(&self, directive: &Directive, locals: &Locals) -> Result<Val> {
-        let body = |template: &Template, before, after, locals: &Locals| {
-            self.elements(template.iter().collect(), before, after, locals)
-        };
+        let body = |template: &Template, before, after, locals: &Locals| self.elements(template.iter().collect(), before, after, locals);
         match directive {
             Directive::If(dir) => {
                 let condition = self.eval(&dir.if_expr.cond_expr, locals)?;
@@ -627,12 +555,7 @@ impl<'a> Evaluator<'a> {
                         inner.push((name.as_str().to_owned(), key));
                     }
                     inner.push((dir.for_expr.value_var.as_str().to_owned(), value));
-                    match body(
-                        &dir.for_expr.template,
-                        dir.for_expr.strip,
-                        dir.endfor_expr.strip,
-                        &inner,
-                    )? {
+                    match body(&dir.for_expr.template, dir.for_expr.strip, dir.endfor_expr.strip, &inner)? {
                         Val::Str(text) => out.push_str(&text),
                         other => return Ok(other),
                     }
@@ -685,16 +608,12 @@ fn outer_start(element: &Element) -> Strip {
 
 fn trim_start(text: &str) -> &str {
     let text = text.trim_start_matches(|c: char| c.is_whitespace() && c != '\n' && c != '\r');
-    text.strip_prefix("\r\n")
-        .or_else(|| text.strip_prefix('\n'))
-        .unwrap_or(text)
+    text.strip_prefix("\r\n").or_else(|| text.strip_prefix('\n')).unwrap_or(text)
 }
 
 fn trim_end(text: &str) -> &str {
     let text = text.trim_end_matches(|c: char| c.is_whitespace() && c != '\n' && c != '\r');
-    text.strip_suffix("\r\n")
-        .or_else(|| text.strip_suffix('\n'))
-        .unwrap_or(text)
+    text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(text)
 }
 
 /// Keys and values of a collection; `None` where it is not known.
@@ -705,18 +624,13 @@ fn items(collection: Val) -> Result<Option<Vec<(Val, Val)>>> {
                 .into_iter()
                 .enumerate()
                 .map(|(at, item)| {
-                    #[expect(
-                        clippy::cast_precision_loss,
-                        reason = "an index of a list in memory is small"
-                    )]
+                    #[expect(clippy::cast_precision_loss, reason = "an index of a list in memory is small")]
                     let at = at as f64;
                     (Val::Num(at), item)
                 })
                 .collect(),
         )),
-        Val::Map(entries) => Ok(Some(
-            entries.into_iter().map(|(k, v)| (Val::Str(k), v)).collect(),
-        )),
+        Val::Map(entries) => Ok(Some(entries.into_iter().map(|(k, v)| (Val::Str(k), v)).collect())),
         Val::Unknown => Ok(None),
         other => Err(format!("for cannot go over a {}", other.kind())),
     }
@@ -729,25 +643,16 @@ pub(super) fn index(value: Val, key: &Val) -> Result<Val> {
             let Some(key) = key.to_text()? else {
                 return Ok(Val::Unknown);
             };
-            entries
-                .remove(&key)
-                .ok_or_else(|| format!("there is no {key:?} in it"))
+            entries.remove(&key).ok_or_else(|| format!("there is no {key:?} in it"))
         }
         Val::List(mut items) => {
             let number = key.to_num()?;
             if number.fract() == 0.0 && number >= 0.0 && number < items.len() as f64 {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "checked above"
-                )]
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
                 let at = number as usize;
                 Ok(items.swap_remove(at))
             } else {
-                Err(format!(
-                    "there is no element {number} in a list of {}",
-                    items.len()
-                ))
+                Err(format!("there is no element {number} in a list of {}", items.len()))
             }
         }
         other => Err(format!("a {} has no elements", other.kind())),
@@ -776,11 +681,7 @@ fn binary(operator: BinaryOperator, left: &Val, right: &Val) -> Result<Val> {
             if b == 0.0 {
                 return Err("division by zero".to_owned());
             }
-            Val::Num(if operator == BinaryOperator::Div {
-                a / b
-            } else {
-                a % b
-            })
+            Val::Num(if operator == BinaryOperator::Div { a / b } else { a % b })
         }
     })
 }
@@ -799,12 +700,7 @@ fn type_name(expr: &Expression) -> String {
     match expr {
         Expression::Variable(name) => name.as_str().to_owned(),
         Expression::FuncCall(call) => call.name.name.as_str().to_owned(),
-        Expression::String(text) => text
-            .value()
-            .split('(')
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
+        Expression::String(text) => text.value().split('(').next().unwrap_or_default().to_owned(),
         _ => String::new(),
     }
 }
@@ -817,12 +713,9 @@ fn from_env(name: &str, text: &str, typed: &str) -> Result<Val> {
             "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Val::Bool(false)),
             _ => Err(format!("failed to parse {name} as bool")),
         },
-        "number" => text
-            .parse::<f64>()
-            .ok()
-            .filter(|n| n.is_finite())
-            .map(Val::Num)
-            .ok_or_else(|| format!("failed to parse {name} as number")),
+        "number" => {
+            text.parse::<f64>().ok().filter(|n| n.is_finite()).map(Val::Num).ok_or_else(|| format!("failed to parse {name} as number"))
+        }
         "list" | "set" | "tuple" => {
             let fields = super::super::build_target::csv_fields(text)?;
             Ok(Val::List(fields.into_iter().map(Val::Str).collect()))
@@ -830,9 +723,7 @@ fn from_env(name: &str, text: &str, typed: &str) -> Result<Val> {
         "map" | "object" => {
             let mut map = BTreeMap::new();
             for field in super::super::build_target::csv_fields(text)? {
-                let (key, value) = field
-                    .split_once('=')
-                    .ok_or_else(|| format!("failed to parse {name}: {field:?} is no key=value"))?;
+                let (key, value) = field.split_once('=').ok_or_else(|| format!("failed to parse {name}: {field:?} is no key=value"))?;
                 map.insert(key.to_owned(), Val::str(value));
             }
             Ok(Val::Map(map))

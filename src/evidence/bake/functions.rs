@@ -32,18 +32,7 @@ const UNKNOWN: [&str; 16] = [
 ];
 
 /// Functions that look into a collection whose elements may be null or unknown.
-const TAKES_NULL: [&str; 10] = [
-    "coalesce",
-    "concat",
-    "flatten",
-    "jsonencode",
-    "length",
-    "lookup",
-    "merge",
-    "equal",
-    "notequal",
-    "compact",
-];
+const TAKES_NULL: [&str; 10] = ["coalesce", "concat", "flatten", "jsonencode", "length", "lookup", "merge", "equal", "notequal", "compact"];
 
 /// Calls a function; `None` where bake has none of this name.
 pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
@@ -58,10 +47,7 @@ pub(super) fn call(name: &str, args: &[Val]) -> Option<Result> {
 }
 
 fn text(args: &[Val], at: usize) -> std::result::Result<String, String> {
-    args.get(at)
-        .ok_or("too few arguments")?
-        .to_text()?
-        .ok_or_else(|| "an argument must not be null".to_owned())
+    args.get(at).ok_or("too few arguments")?.to_text()?.ok_or_else(|| "an argument must not be null".to_owned())
 }
 
 fn num(args: &[Val], at: usize) -> std::result::Result<f64, String> {
@@ -95,35 +81,21 @@ fn map(args: &[Val], at: usize) -> std::result::Result<BTreeMap<String, Val>, St
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "lengths of what is in memory are small"
-)]
+#[expect(clippy::cast_precision_loss, reason = "lengths of what is in memory are small")]
 fn count(n: usize) -> Val {
     Val::Num(n as f64)
 }
 
 fn texts(items: &[Val]) -> std::result::Result<Vec<String>, String> {
-    items
-        .iter()
-        .map(|item| {
-            item.to_text()?
-                .ok_or_else(|| "an element must not be null".to_owned())
-        })
-        .collect()
+    items.iter().map(|item| item.to_text()?.ok_or_else(|| "an element must not be null".to_owned())).collect()
 }
 
 fn regex(pattern: &str) -> std::result::Result<Regex, String> {
-    regex::RegexBuilder::new(pattern)
-        .size_limit(1 << 20)
-        .build()
-        .map_err(|_| format!("{pattern:?} is no regular expression"))
+    regex::RegexBuilder::new(pattern).size_limit(1 << 20).build().map_err(|_| format!("{pattern:?} is no regular expression"))
 }
 
 fn dispatch(name: &str, args: &[Val]) -> Option<Result> {
-    let result = strings(name, args)
-        .or_else(|| numbers(name, args))
-        .or_else(|| collections(name, args));
+    let result = strings(name, args).or_else(|| numbers(name, args)).or_else(|| collections(name, args));
     result.or_else(|| encodings(name, args))
 }
 
@@ -139,17 +111,7 @@ fn strings(name: &str, args: &[Val]) -> Option<Result> {
         "reverse" => one(&|t| t.chars().rev().collect()),
         "basename" => one(&base_name),
         "dirname" => one(&dir_name),
-        "sanitize" => one(&|t| {
-            t.chars()
-                .map(|c| {
-                    if c.is_ascii_alphanumeric() || c == '_' || c == '-' {
-                        c
-                    } else {
-                        '_'
-                    }
-                })
-                .collect()
-        }),
+        "sanitize" => one(&|t| t.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '-' { c } else { '_' }).collect()),
         "trim" => two(&|t, cut| t.trim_matches(|c| cut.contains(c)).to_owned()),
         "trimprefix" => two(&|t, p| t.strip_prefix(p).unwrap_or(t).to_owned()),
         "trimsuffix" => two(&|t, s| t.strip_suffix(s).unwrap_or(t).to_owned()),
@@ -157,11 +119,8 @@ fn strings(name: &str, args: &[Val]) -> Option<Result> {
         "byteslen" => text(args, 0).map(|t| count(t.len())),
         "split" => (|| {
             let (separator, t) = (text(args, 0)?, text(args, 1)?);
-            let parts: Vec<Val> = if separator.is_empty() {
-                t.chars().map(Val::str).collect()
-            } else {
-                t.split(separator.as_str()).map(Val::str).collect()
-            };
+            let parts: Vec<Val> =
+                if separator.is_empty() { t.chars().map(Val::str).collect() } else { t.split(separator.as_str()).map(Val::str).collect() };
             Ok(Val::List(parts))
         })(),
         "join" => (|| {
@@ -184,27 +143,18 @@ fn strings(name: &str, args: &[Val]) -> Option<Result> {
         "regex_replace" => (|| {
             let (t, pattern, new) = (text(args, 0)?, text(args, 1)?, text(args, 2)?);
             guard(t.len(), new.len())?;
-            Ok(Val::Str(
-                regex(&pattern)?.replace_all(&t, new.as_str()).into_owned(),
-            ))
+            Ok(Val::Str(regex(&pattern)?.replace_all(&t, new.as_str()).into_owned()))
         })(),
         "regex" => (|| {
             let (pattern, t) = (text(args, 0)?, text(args, 1)?);
             let regex = regex(&pattern)?;
-            let captures = regex
-                .captures(&t)
-                .ok_or("pattern did not match any part of the given string")?;
+            let captures = regex.captures(&t).ok_or("pattern did not match any part of the given string")?;
             Ok(capture_value(&regex, &captures))
         })(),
         "regexall" => (|| {
             let (pattern, t) = (text(args, 0)?, text(args, 1)?);
             let regex = regex(&pattern)?;
-            Ok(Val::List(
-                regex
-                    .captures_iter(&t)
-                    .map(|c| capture_value(&regex, &c))
-                    .collect(),
-            ))
+            Ok(Val::List(regex.captures_iter(&t).map(|c| capture_value(&regex, &c)).collect()))
         })(),
         "substr" => (|| {
             let chars: Vec<char> = text(args, 0)?.chars().collect();
@@ -214,39 +164,21 @@ fn strings(name: &str, args: &[Val]) -> Option<Result> {
                 from = (from + length).max(0);
             }
             let from = from.min(length);
-            let to = if wanted < 0 {
-                length
-            } else {
-                (from + wanted).min(length)
-            };
+            let to = if wanted < 0 { length } else { (from + wanted).min(length) };
             let range = usize::try_from(from).unwrap_or(0)..usize::try_from(to).unwrap_or(0);
-            Ok(Val::Str(
-                chars.get(range).unwrap_or_default().iter().collect(),
-            ))
+            Ok(Val::Str(chars.get(range).unwrap_or_default().iter().collect()))
         })(),
         "indent" => (|| {
             let spaces = usize::try_from(whole(args, 0)?.clamp(0, 1000)).unwrap_or(0);
             let t = text(args, 1)?;
             guard(t.len(), spaces + 1)?;
-            Ok(Val::Str(
-                t.replace('\n', &format!("\n{}", " ".repeat(spaces))),
-            ))
+            Ok(Val::Str(t.replace('\n', &format!("\n{}", " ".repeat(spaces)))))
         })(),
         "format" => (|| format(&text(args, 0)?, args.get(1..).unwrap_or_default()))(),
         "formatlist" => (|| {
             let pattern = text(args, 0)?;
             let rest = args.get(1..).unwrap_or_default();
-            let length = rest
-                .iter()
-                .filter_map(|a| {
-                    if let Val::List(items) = a {
-                        Some(items.len())
-                    } else {
-                        None
-                    }
-                })
-                .max()
-                .unwrap_or(1);
+            let length = rest.iter().filter_map(|a| if let Val::List(items) = a { Some(items.len()) } else { None }).max().unwrap_or(1);
             (0..length)
                 .map(|at| {
                     let row: Vec<Val> = rest
@@ -280,11 +212,7 @@ fn title(text: &str) -> String {
         .flat_map(|c| {
             let upper = start && c.is_alphabetic();
             start = !(c.is_alphanumeric() || c == '_' || c == '\'');
-            if upper {
-                c.to_uppercase().collect::<Vec<_>>()
-            } else {
-                vec![c]
-            }
+            if upper { c.to_uppercase().collect::<Vec<_>>() } else { vec![c] }
         })
         .collect()
 }
@@ -307,29 +235,17 @@ fn dir_name(path: &str) -> String {
     if dir.is_empty() && path.starts_with('/') {
         return "/".to_owned();
     }
-    super::super::build_target::normalize(std::path::Path::new(dir))
-        .to_string_lossy()
-        .into_owned()
+    super::super::build_target::normalize(std::path::Path::new(dir)).to_string_lossy().into_owned()
 }
 
 /// What a match gives: the text, its groups, or its named groups.
 fn capture_value(regex: &Regex, captures: &regex::Captures<'_>) -> Val {
     let group = |m: Option<regex::Match<'_>>| m.map_or(Val::Null, |m| Val::str(m.as_str()));
     if regex.capture_names().flatten().next().is_some() {
-        return Val::Map(
-            regex
-                .capture_names()
-                .flatten()
-                .map(|name| (name.to_owned(), group(captures.name(name))))
-                .collect(),
-        );
+        return Val::Map(regex.capture_names().flatten().map(|name| (name.to_owned(), group(captures.name(name)))).collect());
     }
     if captures.len() > 1 {
-        return Val::List(
-            (1..captures.len())
-                .map(|at| group(captures.get(at)))
-                .collect(),
-        );
+        return Val::List((1..captures.len()).map(|at| group(captures.get(at))).collect());
     }
     group(captures.get(0))
 }
@@ -364,9 +280,7 @@ fn format(pattern: &str, args: &[Val]) -> Result {
             out.push('%');
             continue;
         }
-        let value = args
-            .get(next)
-            .ok_or("not enough arguments for the format")?;
+        let value = args.get(next).ok_or("not enough arguments for the format")?;
         next += 1;
         if value.is_unknown() {
             return Ok(Val::Unknown);
@@ -424,14 +338,10 @@ fn format(pattern: &str, args: &[Val]) -> Result {
 
 /// `formatdate` (cty `stdlib/datetime.go`): runs of one letter, quoted literals.
 fn format_date(pattern: &str, stamp: &str) -> Result {
-    let time: jiff::Timestamp = stamp
-        .parse()
-        .map_err(|_| format!("{stamp:?} is no RFC 3339 time"))?;
+    let time: jiff::Timestamp = stamp.parse().map_err(|_| format!("{stamp:?} is no RFC 3339 time"))?;
     // The offset that is written is the one to print in.
-    let offset = jiff::fmt::temporal::Pieces::parse(stamp)
-        .ok()
-        .and_then(|pieces| pieces.to_numeric_offset())
-        .unwrap_or(jiff::tz::Offset::UTC);
+    let offset =
+        jiff::fmt::temporal::Pieces::parse(stamp).ok().and_then(|pieces| pieces.to_numeric_offset()).unwrap_or(jiff::tz::Offset::UTC);
     let at = offset.to_datetime(time);
     let mut out = String::new();
     let mut chars = pattern.chars().peekable();
@@ -503,11 +413,7 @@ fn numbers(name: &str, args: &[Val]) -> Option<Result> {
     let test = |f: &dyn Fn(f64, f64) -> bool| Ok(Val::Bool(f(num(args, 0)?, num(args, 1)?)));
     let nonzero = |f: &dyn Fn(f64, f64) -> f64| {
         let (a, b) = (num(args, 0)?, num(args, 1)?);
-        if b == 0.0 {
-            Err("division by zero".to_owned())
-        } else {
-            Ok(Val::Num(f(a, b)))
-        }
+        if b == 0.0 { Err("division by zero".to_owned()) } else { Ok(Val::Num(f(a, b))) }
     };
     let all = |f: &dyn Fn(f64, f64) -> f64| {
         let mut numbers = args.iter().map(Val::to_num);
@@ -542,32 +448,21 @@ fn numbers(name: &str, args: &[Val]) -> Option<Result> {
         "lessthanorequalto" => test(&|a, b| a <= b),
         "and" => logic(&|a, b| a && b),
         "or" => logic(&|a, b| a || b),
-        "not" => args
-            .first()
-            .ok_or_else(|| "too few arguments".to_owned())
-            .and_then(Val::to_bool)
-            .map(|a| Val::Bool(!a)),
+        "not" => args.first().ok_or_else(|| "too few arguments".to_owned()).and_then(Val::to_bool).map(|a| Val::Bool(!a)),
         "equal" | "notequal" => match args {
             [a, b] if a.is_unknown() || b.is_unknown() => Ok(Val::Unknown),
             [a, b] => Ok(Val::Bool((a == b) == (name == "equal"))),
             _ => Err("two arguments are needed".to_owned()),
         },
         "parseint" => (|| {
-            let base = u32::try_from(whole(args, 1)?)
-                .ok()
-                .filter(|b| (2..=36).contains(b));
+            let base = u32::try_from(whole(args, 1)?).ok().filter(|b| (2..=36).contains(b));
             let base = base.ok_or("base must be a whole number between 2 and 36")?;
-            let value = i64::from_str_radix(&text(args, 0)?, base)
-                .map_err(|_| "not a number in this base")?;
+            let value = i64::from_str_radix(&text(args, 0)?, base).map_err(|_| "not a number in this base")?;
             #[expect(clippy::cast_precision_loss, reason = "numbers are doubles here")]
             Ok(Val::Num(value as f64))
         })(),
         "range" => (|| {
-            let (from, to) = if args.len() > 1 {
-                (num(args, 0)?, num(args, 1)?)
-            } else {
-                (0.0, num(args, 0)?)
-            };
+            let (from, to) = if args.len() > 1 { (num(args, 0)?, num(args, 1)?) } else { (0.0, num(args, 0)?) };
             let step = if args.len() > 2 {
                 num(args, 2)?
             } else if to < from {
@@ -661,46 +556,27 @@ fn collections(name: &str, args: &[Val]) -> Option<Result> {
             Val::List(out)
         }),
         "distinct" => list(args, 0).map(|items| Val::List(unique(items))),
-        "compact" => list(args, 0).map(|items| {
-            Val::List(
-                items
-                    .into_iter()
-                    .filter(|i| !matches!(i, Val::Null) && *i != Val::str(""))
-                    .collect(),
-            )
-        }),
-        "coalesce" => args
-            .iter()
-            .find(|a| !matches!(a, Val::Null))
-            .cloned()
-            .ok_or_else(|| "all arguments are null".to_owned()),
+        "compact" => {
+            list(args, 0).map(|items| Val::List(items.into_iter().filter(|i| !matches!(i, Val::Null) && *i != Val::str("")).collect()))
+        }
+        "coalesce" => args.iter().find(|a| !matches!(a, Val::Null)).cloned().ok_or_else(|| "all arguments are null".to_owned()),
         "coalescelist" => args
             .iter()
             .find(|a| matches!(a, Val::List(items) if !items.is_empty()))
             .cloned()
             .ok_or_else(|| "all lists are empty".to_owned()),
-        "contains" | "sethaselement" => (|| {
-            Ok(Val::Bool(
-                list(args, 0)?.contains(args.get(1).ok_or("too few arguments")?),
-            ))
-        })(),
+        "contains" | "sethaselement" => (|| Ok(Val::Bool(list(args, 0)?.contains(args.get(1).ok_or("too few arguments")?))))(),
         "index" => match (args.first(), args.get(1)) {
             (Some(collection), Some(key)) => super::eval::index(collection.clone(), key),
             _ => Err("two arguments are needed".to_owned()),
         },
         "hasindex" => match (args.first(), args.get(1)) {
-            (Some(collection), Some(key)) => Ok(Val::Bool(
-                super::eval::index(collection.clone(), key).is_ok(),
-            )),
+            (Some(collection), Some(key)) => Ok(Val::Bool(super::eval::index(collection.clone(), key).is_ok())),
             _ => Err("two arguments are needed".to_owned()),
         },
         "indexof" => (|| {
             let wanted = args.get(1).ok_or("too few arguments")?;
-            list(args, 0)?
-                .iter()
-                .position(|i| i == wanted)
-                .map(count)
-                .ok_or_else(|| "item not found".to_owned())
+            list(args, 0)?.iter().position(|i| i == wanted).map(count).ok_or_else(|| "item not found".to_owned())
         })(),
         "element" => (|| {
             let items = list(args, 0)?;
@@ -713,23 +589,15 @@ fn collections(name: &str, args: &[Val]) -> Option<Result> {
         })(),
         "slice" => (|| {
             let items = list(args, 0)?;
-            let from =
-                usize::try_from(whole(args, 1)?).map_err(|_| "the start must not be negative")?;
-            let to =
-                usize::try_from(whole(args, 2)?).map_err(|_| "the end must not be negative")?;
-            items
-                .get(from..to)
-                .map(|s| Val::List(s.to_vec()))
-                .ok_or_else(|| "out of the list".to_owned())
+            let from = usize::try_from(whole(args, 1)?).map_err(|_| "the start must not be negative")?;
+            let to = usize::try_from(whole(args, 2)?).map_err(|_| "the end must not be negative")?;
+            items.get(from..to).map(|s| Val::List(s.to_vec())).ok_or_else(|| "out of the list".to_owned())
         })(),
         "chunklist" => (|| {
             let items = list(args, 0)?;
-            let size =
-                usize::try_from(whole(args, 1)?).map_err(|_| "the size must not be negative")?;
+            let size = usize::try_from(whole(args, 1)?).map_err(|_| "the size must not be negative")?;
             let size = if size == 0 { items.len().max(1) } else { size };
-            Ok(Val::List(
-                items.chunks(size).map(|c| Val::List(c.to_vec())).collect(),
-            ))
+            Ok(Val::List(items.chunks(size).map(|c| Val::List(c.to_vec())).collect()))
         })(),
         "reverselist" => list(args, 0).map(|mut items| {
             items.reverse();
@@ -749,12 +617,8 @@ fn collections(name: &str, args: &[Val]) -> Option<Result> {
                     "setintersection" => acc.into_iter().filter(|i| other.contains(i)).collect(),
                     "setsubtract" => acc.into_iter().filter(|i| !other.contains(i)).collect(),
                     _ => {
-                        let extra: Vec<Val> =
-                            other.iter().filter(|i| !acc.contains(i)).cloned().collect();
-                        acc.into_iter()
-                            .filter(|i| !other.contains(i))
-                            .chain(extra)
-                            .collect()
+                        let extra: Vec<Val> = other.iter().filter(|i| !acc.contains(i)).cloned().collect();
+                        acc.into_iter().filter(|i| !other.contains(i)).chain(extra).collect()
                     }
                 };
             }
@@ -769,11 +633,7 @@ fn collections(name: &str, args: &[Val]) -> Option<Result> {
                 }
                 rows = rows
                     .iter()
-                    .flat_map(|row| {
-                        items
-                            .iter()
-                            .map(move |item| [row.as_slice(), std::slice::from_ref(item)].concat())
-                    })
+                    .flat_map(|row| items.iter().map(move |item| [row.as_slice(), std::slice::from_ref(item)].concat()))
                     .collect();
             }
             Ok(Val::List(rows.into_iter().map(Val::List).collect()))
@@ -793,10 +653,7 @@ fn flatten(items: Vec<Val>, out: &mut Vec<Val>) {
 
 fn encodings(name: &str, args: &[Val]) -> Option<Result> {
     Some(match name {
-        "jsonencode" => args
-            .first()
-            .map(|a| Val::Str(a.to_json()))
-            .ok_or_else(|| "too few arguments".to_owned()),
+        "jsonencode" => args.first().map(|a| Val::Str(a.to_json())).ok_or_else(|| "too few arguments".to_owned()),
         "jsondecode" => (|| {
             let json = serde_json::from_str(&text(args, 0)?).map_err(|e| e.to_string())?;
             Ok(Val::from_json(json))
@@ -806,9 +663,7 @@ fn encodings(name: &str, args: &[Val]) -> Option<Result> {
             Val::Str(
                 t.bytes()
                     .map(|b| match b {
-                        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                            char::from(b).to_string()
-                        }
+                        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(b).to_string(),
                         b' ' => "+".to_owned(),
                         other => format!("%{other:02X}"),
                     })
@@ -818,9 +673,7 @@ fn encodings(name: &str, args: &[Val]) -> Option<Result> {
         "base64encode" => text(args, 0).map(|t| Val::Str(base64_encode(t.as_bytes()))),
         "base64decode" => (|| {
             let bytes = base64_decode(&text(args, 0)?).ok_or("not base64")?;
-            String::from_utf8(bytes)
-                .map(Val::Str)
-                .map_err(|_| "not UTF-8".to_owned())
+            String::from_utf8(bytes).map(Val::Str).map_err(|_| "not UTF-8".to_owned())
         })(),
         _ => return None,
     })
@@ -838,13 +691,7 @@ fn csv_decode(text: &str) -> Result {
         if fields.len() != header.len() {
             return Err("wrong number of fields".to_owned());
         }
-        rows.push(Val::Map(
-            header
-                .iter()
-                .cloned()
-                .zip(fields.into_iter().map(Val::Str))
-                .collect(),
-        ));
+        rows.push(Val::Map(header.iter().cloned().zip(fields.into_iter().map(Val::Str)).collect()));
     }
     Ok(Val::List(rows))
 }
@@ -854,11 +701,7 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 fn base64_encode(bytes: &[u8]) -> String {
     let mut out = String::new();
     for chunk in bytes.chunks(3) {
-        let group = [
-            chunk[0],
-            chunk.get(1).copied().unwrap_or(0),
-            chunk.get(2).copied().unwrap_or(0),
-        ];
+        let group = [chunk[0], chunk.get(1).copied().unwrap_or(0), chunk.get(2).copied().unwrap_or(0)];
         let bits = u32::from(group[0]) << 16 | u32::from(group[1]) << 8 | u32::from(group[2]);
         for at in 0..4 {
             if at <= chunk.len() {
@@ -872,10 +715,7 @@ fn base64_encode(bytes: &[u8]) -> String {
 }
 
 fn base64_decode(text: &str) -> Option<Vec<u8>> {
-    let bytes: Vec<u8> = text
-        .bytes()
-        .filter(|b| !matches!(b, b'\n' | b'\r'))
-        .collect();
+    let bytes: Vec<u8> = text.bytes().filter(|b| !matches!(b, b'\n' | b'\r')).collect();
     if !bytes.len().is_multiple_of(4) {
         return None;
     }

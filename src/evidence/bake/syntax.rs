@@ -66,11 +66,7 @@ struct Lines(Vec<usize>);
 
 impl Lines {
     fn new(text: &str) -> Self {
-        Self(
-            std::iter::once(0)
-                .chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1))
-                .collect(),
-        )
+        Self(std::iter::once(0).chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1)).collect())
     }
 
     fn line(&self, offset: usize) -> usize {
@@ -80,10 +76,8 @@ impl Lines {
 
 /// Reads HCL's own syntax.
 pub(super) fn parse_hcl(text: &str) -> Result<File, SyntaxError> {
-    let body = hcl_edit::parser::parse_body(text).map_err(|error| SyntaxError {
-        line: error.location().line(),
-        message: error.message().to_owned(),
-    })?;
+    let body = hcl_edit::parser::parse_body(text)
+        .map_err(|error| SyntaxError { line: error.location().line(), message: error.message().to_owned() })?;
     let lines = Lines::new(text);
     let (attrs, blocks) = body_parts(&body, &lines, 0)?;
     Ok(File { attrs, blocks })
@@ -110,19 +104,12 @@ fn body_parts(body: &Body, lines: &Lines, depth: usize) -> Result<Parts, SyntaxE
                 let line = lines.line(span.start);
                 let kind = block.ident.as_str().to_owned();
                 if depth == 0 && BLOCKS.contains(&kind.as_str()) && block.labels.len() != 1 {
-                    return Err(SyntaxError {
-                        line,
-                        message: format!("a {kind} block needs one label, its name"),
-                    });
+                    return Err(SyntaxError { line, message: format!("a {kind} block needs one label, its name") });
                 }
                 let (inner, nested) = body_parts(&block.body, lines, depth + 1)?;
                 blocks.push(Block {
                     kind,
-                    label: block
-                        .labels
-                        .first()
-                        .map(|l| l.as_str().to_owned())
-                        .unwrap_or_default(),
+                    label: block.labels.first().map(|l| l.as_str().to_owned()).unwrap_or_default(),
                     line,
                     attrs: inner,
                     blocks: nested,
@@ -137,10 +124,7 @@ fn body_parts(body: &Body, lines: &Lines, depth: usize) -> Result<Parts, SyntaxE
 fn inner_lines(expr: &Expression, lines: &Lines) -> Vec<(String, usize)> {
     let at = |span: Option<std::ops::Range<usize>>| lines.line(span.unwrap_or_default().start);
     match expr {
-        Expression::Array(items) => items
-            .iter()
-            .map(|i| (String::new(), at(i.span())))
-            .collect(),
+        Expression::Array(items) => items.iter().map(|i| (String::new(), at(i.span()))).collect(),
         Expression::Object(object) => object
             .iter()
             .filter_map(|(key, _)| match key {
@@ -168,22 +152,13 @@ fn inner_json_lines(node: &Node) -> Vec<(String, usize)> {
 /// Reads HCL in JSON.
 pub(super) fn parse_json(text: &str) -> Result<File, SyntaxError> {
     // YAML gives the lines and takes more than JSON does: that it is JSON is looked at first.
-    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| SyntaxError {
-        line: error.line(),
-        message: error.to_string(),
-    })?;
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| SyntaxError { line: error.line(), message: error.to_string() })?;
     // A tab cannot stand inside a JSON string; YAML would mind it as indentation.
     let spaced = text.replace('\t', " ");
-    let documents = yaml::parse(&spaced, 0).map_err(|error| SyntaxError {
-        line: 1,
-        message: error.to_string(),
-    })?;
+    let documents = yaml::parse(&spaced, 0).map_err(|error| SyntaxError { line: 1, message: error.to_string() })?;
     let mut file = File::default();
     let Some(top) = documents.first().and_then(Node::as_map) else {
-        return Err(SyntaxError {
-            line: 1,
-            message: "the top level must be an object".to_owned(),
-        });
+        return Err(SyntaxError { line: 1, message: "the top level must be an object".to_owned() });
     };
     for entry in top {
         if entry.key == "//" {
@@ -206,14 +181,9 @@ pub(super) fn parse_json(text: &str) -> Result<File, SyntaxError> {
 /// The blocks below a block type: an object of labels, or a list of such objects.
 fn labelled(kind: &str, node: &Node, blocks: &mut Vec<Block>) -> Result<(), SyntaxError> {
     if let Some(items) = node.as_seq() {
-        return items
-            .iter()
-            .try_for_each(|item| labelled(kind, item, blocks));
+        return items.iter().try_for_each(|item| labelled(kind, item, blocks));
     }
-    let entries = node.as_map().ok_or_else(|| SyntaxError {
-        line: node.line,
-        message: format!("{kind:?} must be an object of names"),
-    })?;
+    let entries = node.as_map().ok_or_else(|| SyntaxError { line: node.line, message: format!("{kind:?} must be an object of names") })?;
     for entry in entries {
         if entry.key == "//" {
             continue;
@@ -223,10 +193,9 @@ fn labelled(kind: &str, node: &Node, blocks: &mut Vec<Block>) -> Result<(), Synt
             None => vec![&entry.node],
         };
         for body in bodies {
-            let fields = body.as_map().ok_or_else(|| SyntaxError {
-                line: body.line,
-                message: format!("{kind} {:?} must be an object", entry.key),
-            })?;
+            let fields = body
+                .as_map()
+                .ok_or_else(|| SyntaxError { line: body.line, message: format!("{kind} {:?} must be an object", entry.key) })?;
             let mut attrs = Vec::new();
             for field in fields.iter().filter(|field| field.key != "//") {
                 attrs.push(Attr {
@@ -236,13 +205,7 @@ fn labelled(kind: &str, node: &Node, blocks: &mut Vec<Block>) -> Result<(), Synt
                     inner: inner_json_lines(&field.node),
                 });
             }
-            blocks.push(Block {
-                kind: kind.to_owned(),
-                label: entry.key.clone(),
-                line: entry.line,
-                attrs,
-                blocks: Vec::new(),
-            });
+            blocks.push(Block { kind: kind.to_owned(), label: entry.key.clone(), line: entry.line, attrs, blocks: Vec::new() });
         }
     }
     Ok(())
@@ -254,11 +217,7 @@ fn expression(node: &Node) -> Result<Expression, SyntaxError> {
         Value::Scalar(text, ScalarKind::Bool) => Expression::Bool(Decorated::new(text == "true")),
         Value::Scalar(text, ScalarKind::Str) => template(text, node.line)?,
         Value::Scalar(text, ScalarKind::Int | ScalarKind::Float) => {
-            let number = text
-                .parse::<i64>()
-                .map(Number::from)
-                .ok()
-                .or_else(|| text.parse::<f64>().ok().and_then(Number::from_f64));
+            let number = text.parse::<i64>().map(Number::from).ok().or_else(|| text.parse::<f64>().ok().and_then(Number::from_f64));
             match number {
                 Some(number) => Expression::Number(Formatted::new(number)),
                 None => Expression::from(text.as_str()),
@@ -283,9 +242,6 @@ fn template(text: &str, line: usize) -> Result<Expression, SyntaxError> {
     if !text.contains("${") && !text.contains("%{") {
         return Ok(Expression::from(text));
     }
-    let template = hcl_edit::parser::parse_template(text).map_err(|error| SyntaxError {
-        line,
-        message: error.message().to_owned(),
-    })?;
+    let template = hcl_edit::parser::parse_template(text).map_err(|error| SyntaxError { line, message: error.message().to_owned() })?;
     Ok(Expression::StringTemplate(StringTemplate::from(template)))
 }

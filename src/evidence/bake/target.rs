@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use super::super::build_target::{
-    BuildArg, BuildTarget, ContextSource, Env, Place, TypedEntry, normalize,
-};
+use super::super::build_target::{BuildArg, BuildTarget, ContextSource, Env, Place, TypedEntry, normalize};
 use super::eval::{Evaluator, Locals};
 use super::syntax::{Attr, Block};
 use super::value::Val;
@@ -82,39 +80,17 @@ pub(super) struct Target {
 }
 
 /// The targets that a group names.
-pub(super) fn group_targets(
-    evaluator: &Evaluator<'_>,
-    block: &Block,
-    file: &Path,
-) -> Result<Vec<String>, BakeError> {
-    let fail = |line: usize, message: String| BakeError::Eval {
-        file: file.to_owned(),
-        line,
-        message,
-    };
-    if let Some(wrong) = block
-        .attrs
-        .iter()
-        .find(|a| !["targets", "description"].contains(&a.name.as_str()))
-    {
-        return Err(fail(
-            wrong.line,
-            format!("unsupported argument {:?} in a group", wrong.name),
-        ));
+pub(super) fn group_targets(evaluator: &Evaluator<'_>, block: &Block, file: &Path) -> Result<Vec<String>, BakeError> {
+    let fail = |line: usize, message: String| BakeError::Eval { file: file.to_owned(), line, message };
+    if let Some(wrong) = block.attrs.iter().find(|a| !["targets", "description"].contains(&a.name.as_str())) {
+        return Err(fail(wrong.line, format!("unsupported argument {:?} in a group", wrong.name)));
     }
     let attr = block
         .attrs
         .iter()
         .find(|a| a.name == "targets")
-        .ok_or_else(|| {
-            fail(
-                block.line,
-                "a group needs the argument \"targets\"".to_owned(),
-            )
-        })?;
-    let value = evaluator
-        .eval(&attr.expr, &Vec::new())
-        .map_err(|m| fail(attr.line, m))?;
+        .ok_or_else(|| fail(block.line, "a group needs the argument \"targets\"".to_owned()))?;
+    let value = evaluator.eval(&attr.expr, &Vec::new()).map_err(|m| fail(attr.line, m))?;
     let mut names = strings(value).map_err(|m| fail(attr.line, m))?;
     let mut seen = std::collections::HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
@@ -126,14 +102,10 @@ fn strings(value: Val) -> Result<Vec<String>, String> {
     match value {
         Val::Null | Val::Unknown => Ok(Vec::new()),
         Val::List(items) => {
-            let texts: Result<Vec<Option<String>>, String> =
-                items.iter().map(Val::to_text).collect();
+            let texts: Result<Vec<Option<String>>, String> = items.iter().map(Val::to_text).collect();
             Ok(texts?.into_iter().flatten().collect())
         }
-        other => Err(format!(
-            "a list of strings is needed, not a {}",
-            other.kind()
-        )),
+        other => Err(format!("a list of strings is needed, not a {}", other.kind())),
     }
 }
 
@@ -146,10 +118,7 @@ fn entries(value: Val, attr: &Attr, file: &Path, output: bool) -> Result<Vec<Typ
     };
     let mut out = Vec::new();
     for (at, item) in items.into_iter().enumerate() {
-        let place = &Place {
-            file: file.to_owned(),
-            line: attr.item_line(at),
-        };
+        let place = &Place { file: file.to_owned(), line: attr.item_line(at) };
         match item {
             Val::Map(map) => {
                 let mut attrs = BTreeMap::new();
@@ -160,9 +129,7 @@ fn entries(value: Val, attr: &Attr, file: &Path, output: bool) -> Result<Vec<Typ
                 }
                 let kind = attrs.remove("type").filter(|kind| !kind.is_empty());
                 out.push(TypedEntry {
-                    kind: kind.ok_or_else(|| {
-                        format!("type required for {}", Val::Map(map.clone()).to_json())
-                    })?,
+                    kind: kind.ok_or_else(|| format!("type required for {}", Val::Map(map.clone()).to_json()))?,
                     attrs,
                     raw: Val::Map(map).to_json(),
                     place: Some(place.clone()),
@@ -181,10 +148,7 @@ fn entries(value: Val, attr: &Attr, file: &Path, output: bool) -> Result<Vec<Typ
 
 impl Target {
     pub fn new(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            ..Self::default()
-        }
+        Self { name: name.to_owned(), ..Self::default() }
     }
 
     /// From a service of a compose file.
@@ -195,9 +159,7 @@ impl Target {
             .iter()
             .map(|(key, source)| {
                 let source = match source {
-                    ContextSource::Target(service) => {
-                        ContextSource::Target(service.replace('.', "_"))
-                    }
+                    ContextSource::Target(service) => ContextSource::Target(service.replace('.', "_")),
                     other => other.clone(),
                 };
                 (key.clone(), Some(source))
@@ -210,12 +172,7 @@ impl Target {
             contexts,
             dockerfile: build.dockerfile.clone(),
             dockerfile_inline: build.dockerfile_inline.clone(),
-            args: build
-                .args
-                .iter()
-                .filter(|arg| arg.value.is_some())
-                .cloned()
-                .collect(),
+            args: build.args.iter().filter(|arg| arg.value.is_some()).cloned().collect(),
             tags: (!build.tags.is_empty()).then(|| build.tags.clone()),
             cache_from: some(&build.cache_from),
             cache_to: some(&build.cache_to),
@@ -238,31 +195,18 @@ impl Target {
         place: &Place,
         cwd: &Path,
     ) -> Result<Self, BakeError> {
-        let mut target = Self {
-            name,
-            place: Some(place.clone()),
-            ..Self::default()
-        };
+        let mut target = Self { name, place: Some(place.clone()), ..Self::default() };
         for attr in &block.attrs {
-            target
-                .read_attr(evaluator, attr, locals, &place.file, cwd)
-                .map_err(|message| BakeError::Eval {
-                    file: place.file.clone(),
-                    line: attr.line,
-                    message: format!("{}: {message}", attr.name),
-                })?;
+            target.read_attr(evaluator, attr, locals, &place.file, cwd).map_err(|message| BakeError::Eval {
+                file: place.file.clone(),
+                line: attr.line,
+                message: format!("{}: {message}", attr.name),
+            })?;
         }
         Ok(target)
     }
 
-    fn read_attr(
-        &mut self,
-        evaluator: &Evaluator<'_>,
-        attr: &Attr,
-        locals: &Locals,
-        file: &Path,
-        cwd: &Path,
-    ) -> Result<(), String> {
+    fn read_attr(&mut self, evaluator: &Evaluator<'_>, attr: &Attr, locals: &Locals, file: &Path, cwd: &Path) -> Result<(), String> {
         let key = attr.name.as_str();
         if !KEYS.contains(&key) {
             return Err("an argument of this name is not expected here".to_owned());
@@ -341,8 +285,7 @@ impl Target {
             caches.extend(more.iter().cloned());
             dedup_entries(caches);
         }
-        self.no_cache_filter
-            .extend(over.no_cache_filter.iter().cloned());
+        self.no_cache_filter.extend(over.no_cache_filter.iter().cloned());
         self.inherits.extend(over.inherits.iter().cloned());
     }
 
@@ -359,10 +302,7 @@ impl Target {
             dedup(list);
         }
         dedup(&mut self.no_cache_filter);
-        for list in [&mut self.cache_from, &mut self.cache_to, &mut self.outputs]
-            .into_iter()
-            .flatten()
-        {
+        for list in [&mut self.cache_from, &mut self.cache_to, &mut self.outputs].into_iter().flatten() {
             dedup_entries(list);
         }
         self.contexts.retain(|_, source| source.is_some());
@@ -385,19 +325,11 @@ impl Target {
             other => Err(format!("invalid value {other} for boolean key {}", set.key)),
         };
         let texts = |list: &mut Option<Vec<String>>| {
-            let base = if set.append {
-                list.take().unwrap_or_default()
-            } else {
-                Vec::new()
-            };
+            let base = if set.append { list.take().unwrap_or_default() } else { Vec::new() };
             *list = Some(base.into_iter().chain(set.values.iter().cloned()).collect());
         };
         let typed = |list: &mut Option<Vec<TypedEntry>>, output: bool| {
-            let mut base = if set.append {
-                list.take().unwrap_or_default()
-            } else {
-                Vec::new()
-            };
+            let mut base = if set.append { list.take().unwrap_or_default() } else { Vec::new() };
             for value in set.values.iter().filter(|value| !value.is_empty()) {
                 if output {
                     base.push(TypedEntry::parse_output(value, None)?);
@@ -413,16 +345,11 @@ impl Target {
             "context" => self.context = Some(context(&last(), Path::new(""))),
             "dockerfile" => self.dockerfile = Some(last()),
             "target" => self.target = Some(last()),
-            "args" => self.set_arg(BuildArg {
-                name: set.name.clone().unwrap_or_default(),
-                value: set.values.last().cloned(),
-                place: None,
-            }),
+            "args" => self.set_arg(BuildArg { name: set.name.clone().unwrap_or_default(), value: set.values.last().cloned(), place: None }),
             "contexts" => {
                 let text = last();
                 let source = (!text.is_empty()).then(|| context(&text, Path::new("")));
-                self.contexts
-                    .insert(set.name.clone().unwrap_or_default(), source);
+                self.contexts.insert(set.name.clone().unwrap_or_default(), source);
             }
             "tags" => texts(&mut self.tags),
             "platform" => texts(&mut self.platforms),
@@ -440,8 +367,8 @@ impl Target {
             "push" | "load" => {
                 boolean()?;
             }
-            "labels" | "annotations" | "attest" | "call" | "entitlements" | "extra-hosts"
-            | "network" | "policy" | "secrets" | "shm-size" | "ssh" | "ulimits" => {}
+            "labels" | "annotations" | "attest" | "call" | "entitlements" | "extra-hosts" | "network" | "policy" | "secrets"
+            | "shm-size" | "ssh" | "ulimits" => {}
             other => return Err(format!("unknown key: {other}")),
         }
         Ok(())
@@ -451,9 +378,7 @@ impl Target {
     pub fn into_build_target(self, cwd: &Path) -> Result<BuildTarget, String> {
         let at_cwd = |source: ContextSource| match source {
             // One that `--set` gave has only its text.
-            ContextSource::Dir { typed, path } if path.is_relative() => {
-                ContextSource::dir(&typed, cwd)
-            }
+            ContextSource::Dir { typed, path } if path.is_relative() => ContextSource::dir(&typed, cwd),
             other => other,
         };
         let context = at_cwd(self.context.unwrap_or_else(|| ContextSource::dir(".", cwd)));
@@ -470,11 +395,7 @@ impl Target {
         out.dockerfile_inline = self.dockerfile_inline.filter(|text| !text.is_empty());
         out.target = self.target.filter(|stage| !stage.is_empty());
         out.args = self.args;
-        out.contexts = self
-            .contexts
-            .into_iter()
-            .filter_map(|(key, source)| Some((key, at_cwd(source?))))
-            .collect();
+        out.contexts = self.contexts.into_iter().filter_map(|(key, source)| Some((key, at_cwd(source?)))).collect();
         out.cache_from = self.cache_from.unwrap_or_default();
         out.cache_to = self.cache_to.unwrap_or_default();
         out.no_cache = self.no_cache.unwrap_or(false);
@@ -485,10 +406,7 @@ impl Target {
         out.outputs = self.outputs.unwrap_or_default();
         out.resolve_dockerfile(None);
         if out.dockerfile_inline.is_none()
-            && let Some(local) = out
-                .dockerfile
-                .as_deref()
-                .and_then(|name| name.strip_prefix("cwd://"))
+            && let Some(local) = out.dockerfile.as_deref().and_then(|name| name.strip_prefix("cwd://"))
         {
             let path: PathBuf = cwd.join(local);
             out.dockerfile_path = Some(normalize(&path));
@@ -498,11 +416,7 @@ impl Target {
 }
 
 fn given<T>(value: Val, read: impl FnOnce(Val) -> Result<T, String>) -> Result<Option<T>, String> {
-    if value == Val::Null {
-        Ok(None)
-    } else {
-        read(value).map(Some)
-    }
+    if value == Val::Null { Ok(None) } else { read(value).map(Some) }
 }
 
 fn object(value: Val) -> Result<BTreeMap<String, Val>, String> {
@@ -521,14 +435,7 @@ fn args(value: Val, attr: &Attr, file: &Path) -> Result<Vec<BuildArg>, String> {
             continue;
         }
         let line = attr.entry_line(&name);
-        out.push(BuildArg {
-            name,
-            value: value.to_text()?,
-            place: Some(Place {
-                file: file.to_owned(),
-                line,
-            }),
-        });
+        out.push(BuildArg { name, value: value.to_text()?, place: Some(Place { file: file.to_owned(), line }) });
     }
     Ok(out)
 }
@@ -573,11 +480,7 @@ pub(super) fn matches(pattern: &str, name: &str) -> bool {
 }
 
 /// Reads `--set` into what each target gets (buildx `newOverrides`).
-pub(super) fn parse_overrides(
-    targets: &[Target],
-    sets: &[String],
-    env: &Env<'_>,
-) -> Result<Overrides, (String, String)> {
+pub(super) fn parse_overrides(targets: &[Target], sets: &[String], env: &Env<'_>) -> Result<Overrides, (String, String)> {
     let mut out: Overrides = HashMap::new();
     for set in sets {
         let fail = |message: String| (set.clone(), message);
@@ -600,21 +503,10 @@ pub(super) fn parse_overrides(
             return Err(fail(format!("{key} requires a name")));
         }
         let exact = targets.iter().any(|t| t.name == pattern);
-        let names: Vec<&str> = targets
-            .iter()
-            .map(|t| t.name.as_str())
-            .filter(|name| {
-                if exact {
-                    *name == pattern
-                } else {
-                    matches(pattern, name)
-                }
-            })
-            .collect();
+        let names: Vec<&str> =
+            targets.iter().map(|t| t.name.as_str()).filter(|name| if exact { *name == pattern } else { matches(pattern, name) }).collect();
         if names.is_empty() {
-            return Err(fail(format!(
-                "could not find any target matching '{pattern}'"
-            )));
+            return Err(fail(format!("could not find any target matching '{pattern}'")));
         }
         let value = match value {
             Some(value) => value,
@@ -641,9 +533,7 @@ pub(super) fn parse_overrides(
         );
         for target in names {
             let list = out.entry(target.to_owned()).or_default();
-            let known = list
-                .iter_mut()
-                .find(|(_, o)| o.key == key && o.name.as_deref() == name);
+            let known = list.iter_mut().find(|(_, o)| o.key == key && o.name.as_deref() == name);
             match known {
                 Some((_, known)) if is_list => {
                     known.values.push(value.clone());
@@ -652,12 +542,7 @@ pub(super) fn parse_overrides(
                 Some((_, known)) => known.values = vec![value.clone()],
                 None => list.push((
                     set.clone(),
-                    Override {
-                        key: key.to_owned(),
-                        name: name.map(str::to_owned),
-                        values: vec![value.clone()],
-                        append,
-                    },
+                    Override { key: key.to_owned(), name: name.map(str::to_owned), values: vec![value.clone()], append },
                 )),
             }
         }

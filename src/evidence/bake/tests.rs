@@ -37,11 +37,7 @@ impl Files {
     /// The arguments of the target `t`.
     fn args(&self) -> BTreeMap<String, Option<String>> {
         let plan = self.bake(&["t"], &[]).unwrap();
-        plan.targets[0]
-            .args
-            .iter()
-            .map(|a| (a.name.clone(), a.value.clone()))
-            .collect()
+        plan.targets[0].args.iter().map(|a| (a.name.clone(), a.value.clone())).collect()
     }
 }
 
@@ -56,19 +52,14 @@ fn env(name: &str) -> Option<String> {
 }
 
 fn names(plan: &BakePlan) -> Vec<&str> {
-    plan.targets
-        .iter()
-        .filter_map(|t| t.name.as_deref())
-        .collect()
+    plan.targets.iter().filter_map(|t| t.name.as_deref()).collect()
 }
 
 /// A plan as `buildx bake --print` shows it, with the fields that the record has.
 fn print(plan: &BakePlan) -> Json {
     let escape = |text: &str| text.replace("${", "$${").replace("%{", "%%{");
     let source = |source: &ContextSource| match source {
-        ContextSource::Dir { typed, .. } => {
-            normalize(Path::new(typed)).to_string_lossy().into_owned()
-        }
+        ContextSource::Dir { typed, .. } => normalize(Path::new(typed)).to_string_lossy().into_owned(),
         ContextSource::Remote(url) => url.clone(),
         ContextSource::Stdin => "-".to_owned(),
         ContextSource::Target(name) => format!("target:{name}"),
@@ -97,26 +88,12 @@ fn print(plan: &BakePlan) -> Json {
             }
         };
         put("context", json!(source(&target.context)));
-        put(
-            "dockerfile",
-            json!(target.dockerfile.as_deref().unwrap_or("Dockerfile")),
-        );
-        put(
-            "dockerfile-inline",
-            json!(target.dockerfile_inline.as_deref().map(escape)),
-        );
+        put("dockerfile", json!(target.dockerfile.as_deref().unwrap_or("Dockerfile")));
+        put("dockerfile-inline", json!(target.dockerfile_inline.as_deref().map(escape)));
         put("target", json!(target.target));
-        let args: BTreeMap<_, _> = target
-            .args
-            .iter()
-            .filter_map(|a| Some((a.name.clone(), escape(a.value.as_deref()?))))
-            .collect();
+        let args: BTreeMap<_, _> = target.args.iter().filter_map(|a| Some((a.name.clone(), escape(a.value.as_deref()?)))).collect();
         put("args", json!(args));
-        let contexts: BTreeMap<_, _> = target
-            .contexts
-            .iter()
-            .map(|(k, v)| (k, source(v)))
-            .collect();
+        let contexts: BTreeMap<_, _> = target.contexts.iter().map(|(k, v)| (k, source(v))).collect();
         put("contexts", json!(contexts));
         put("cache-from", json!(entries(&target.cache_from)));
         put("cache-to", json!(entries(&target.cache_to)));
@@ -127,11 +104,7 @@ fn print(plan: &BakePlan) -> Json {
         put("tags", json!(target.tags));
         targets.insert(target.name.clone().unwrap(), Json::Object(out));
     }
-    let groups: BTreeMap<_, _> = plan
-        .groups
-        .iter()
-        .map(|(name, targets)| (name, json!({"targets": targets})))
-        .collect();
+    let groups: BTreeMap<_, _> = plan.groups.iter().map(|(name, targets)| (name, json!({"targets": targets}))).collect();
     json!({"group": groups, "target": targets})
 }
 
@@ -156,14 +129,7 @@ fn buildx_makes_the_same_of_every_case() {
         let mut expected: Json = serde_json::from_str(&expected).unwrap();
         for target in expected["target"].as_object_mut().unwrap().values_mut() {
             // What the record does not hold.
-            for key in [
-                "labels",
-                "secret",
-                "network",
-                "shm-size",
-                "entitlements",
-                "extra-hosts",
-            ] {
+            for key in ["labels", "secret", "network", "shm-size", "entitlements", "extra-hosts"] {
                 target.as_object_mut().unwrap().remove(key);
             }
         }
@@ -175,65 +141,29 @@ fn buildx_makes_the_same_of_every_case() {
 fn refusals_say_where() {
     for (text, expected) in [
         ("target \"a\" {\n  context = \n}\n", "docker-bake.hcl:2"),
-        (
-            "group \"default\" { targets = [\"nope\"] }",
-            "failed to find target nope",
-        ),
-        (
-            "target \"default\" {\n  contxt = \".\"\n}",
-            "docker-bake.hcl:2: contxt",
-        ),
-        (
-            "target \"default\" {\n  context = NOPE\n}",
-            "docker-bake.hcl:2: context: variable \"NOPE\" does not exist",
-        ),
-        (
-            "A = B\nB = A\ntarget \"default\" {}",
-            "variable cycle not allowed",
-        ),
-        (
-            "target \"default\" { args = { A = nofunc(1) } }",
-            "function \"nofunc\" does not exist",
-        ),
-        (
-            "target \"default\" { inherits = [\"x\"] }",
-            "failed to find target x",
-        ),
-        (
-            "target \"default\" { cache-from = [\"ref=x\"] }",
-            "type required",
-        ),
+        ("group \"default\" { targets = [\"nope\"] }", "failed to find target nope"),
+        ("target \"default\" {\n  contxt = \".\"\n}", "docker-bake.hcl:2: contxt"),
+        ("target \"default\" {\n  context = NOPE\n}", "docker-bake.hcl:2: context: variable \"NOPE\" does not exist"),
+        ("A = B\nB = A\ntarget \"default\" {}", "variable cycle not allowed"),
+        ("target \"default\" { args = { A = nofunc(1) } }", "function \"nofunc\" does not exist"),
+        ("target \"default\" { inherits = [\"x\"] }", "failed to find target x"),
+        ("target \"default\" { cache-from = [\"ref=x\"] }", "type required"),
         ("target \"a.b\" {}", "cannot be a target's name"),
         ("group \"default\" {}", "needs the argument"),
-        (
-            "target \"default\" { context = \"-\" }",
-            "context from stdin not allowed",
-        ),
-        (
-            "target \"default\" { contexts = { b = \"target:b\" } }\ntarget \"b\" { contexts = { a = \"target:default\" } }",
-            "infinite loop",
-        ),
+        ("target \"default\" { context = \"-\" }", "context from stdin not allowed"),
+        ("target \"default\" { contexts = { b = \"target:b\" } }\ntarget \"b\" { contexts = { a = \"target:default\" } }", "infinite loop"),
         (
             "variable \"V\" {\n default = \"x\"\n validation {\n condition = V == \"y\"\n error_message = \"V must be y\"\n }\n}\ntarget \"default\" {}",
             "variable V: V must be y",
         ),
-        (
-            "function \"f\" {\n params = [a]\n result = f(a)\n}\ntarget \"default\" { args = { A = f(1) } }",
-            "too deep",
-        ),
-        (
-            "target \"default\" { name = \"x\" }",
-            "name requires matrix",
-        ),
+        ("function \"f\" {\n params = [a]\n result = f(a)\n}\ntarget \"default\" { args = { A = f(1) } }", "too deep"),
+        ("target \"default\" { name = \"x\" }", "name requires matrix"),
     ] {
         let error = Files::hcl(text).bake(&[], &[]).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}\n{expected}");
     }
     let empty = tempfile::tempdir().unwrap();
-    assert!(matches!(
-        load(empty.path(), &BakeOptions::default(), &env),
-        Err(BakeError::NoFile(_))
-    ));
+    assert!(matches!(load(empty.path(), &BakeOptions::default(), &env), Err(BakeError::NoFile(_))));
 }
 
 #[test]
@@ -252,12 +182,7 @@ fn variables_take_the_environment_by_type() {
         ("H", None),
         ("I", Some("cwd://")),
     ];
-    assert_eq!(
-        args,
-        expected
-            .map(|(k, v)| (k.to_owned(), v.map(str::to_owned)))
-            .into()
-    );
+    assert_eq!(args, expected.map(|(k, v)| (k.to_owned(), v.map(str::to_owned))).into());
 }
 
 #[test]
@@ -267,39 +192,20 @@ fn inheritance_follows_its_order() {
             "docker-bake.hcl",
             "target \"a\" {\n  args = { X = \"a\",\n Y = \"a\" }\n  cache-from = [\"r:a\"]\n  tags = [\"a\"]\n  platforms = [\"linux/amd64\"]\n}\ntarget \"b\" {\n  args = { X = \"b\" }\n  cache-from = [\n{ type = \"gha\", scope = \"s\" }, \"r:a\"]\n  context = \"b\"\n}\ntarget \"t\" {\n  inherits = [\"a\", \"b\"]\n  args = { X = null, Z = target.a.tags[0] }\n  tags = [\"t\", \"t\", \"\"]\n  dockerfile-inline = <<-EOT\n    FROM x\n      RUN y\n    EOT\n}\n",
         ),
-        (
-            "docker-bake.override.hcl",
-            "target \"t\" { args = { W = \"over\" } }\n",
-        ),
+        ("docker-bake.override.hcl", "target \"t\" { args = { W = \"over\" } }\n"),
     ]);
     let plan = files.bake(&["t"], &[]).unwrap();
     let t = &plan.targets[0];
     let arg = |name: &str| t.arg(name);
-    assert_eq!(
-        (arg("X"), arg("Y"), arg("Z"), arg("W")),
-        (Some("b"), Some("a"), Some("a"), Some("over"))
-    );
-    let lines: Vec<_> = t
-        .args
-        .iter()
-        .map(|a| (a.name.as_str(), a.place.as_ref().unwrap().line))
-        .collect();
+    assert_eq!((arg("X"), arg("Y"), arg("Z"), arg("W")), (Some("b"), Some("a"), Some("a"), Some("over")));
+    let lines: Vec<_> = t.args.iter().map(|a| (a.name.as_str(), a.place.as_ref().unwrap().line)).collect();
     assert_eq!(lines, [("X", 9), ("Y", 3), ("Z", 16), ("W", 1)]);
     assert_eq!(t.cache_from[1].place.as_ref().unwrap().line, 11);
     assert_eq!(t.tags, ["t"]);
     assert_eq!(t.platforms, ["linux/amd64"]);
-    assert_eq!(
-        t.cache_from
-            .iter()
-            .map(|c| c.kind.as_str())
-            .collect::<Vec<_>>(),
-        ["registry", "gha"]
-    );
+    assert_eq!(t.cache_from.iter().map(|c| c.kind.as_str()).collect::<Vec<_>>(), ["registry", "gha"]);
     assert_eq!(t.dockerfile_inline.as_deref(), Some("FROM x\n  RUN y\n"));
-    assert_eq!(
-        t.context.local_dir(),
-        Some(files.0.path().join("b").as_path())
-    );
+    assert_eq!(t.context.local_dir(), Some(files.0.path().join("b").as_path()));
 }
 
 #[test]
@@ -310,31 +216,16 @@ fn a_matrix_makes_targets_and_a_group() {
     let mut found = names(&plan);
     found.sort_unstable();
     assert_eq!(found, ["x-auth-1", "x-auth-2", "x-user-1", "x-user-2"]);
-    let one = plan
-        .targets
-        .iter()
-        .find(|t| t.name.as_deref() == Some("x-user-2"))
-        .unwrap();
-    assert_eq!(
-        one.context.local_dir(),
-        Some(files.0.path().join("services/user").as_path())
-    );
-    assert_eq!(
-        (one.arg("N"), one.arg("WHEN"), one.arg("L")),
-        (Some("2"), Some("2026-01T03"), Some("many"))
-    );
+    let one = plan.targets.iter().find(|t| t.name.as_deref() == Some("x-user-2")).unwrap();
+    assert_eq!(one.context.local_dir(), Some(files.0.path().join("services/user").as_path()));
+    assert_eq!((one.arg("N"), one.arg("WHEN"), one.arg("L")), (Some("2"), Some("2026-01T03"), Some("many")));
     assert_eq!(names(&files.bake(&["x-auth-*"], &[]).unwrap()).len(), 2);
-    assert!(matches!(
-        files.bake(&["nope*"], &[]),
-        Err(BakeError::NoTarget { .. })
-    ));
+    assert!(matches!(files.bake(&["nope*"], &[]), Err(BakeError::NoTarget { .. })));
 }
 
 #[test]
 fn set_overrides() {
-    let files = Files::hcl(
-        "group \"default\" { targets = [\"a\", \"b\"] }\ntarget \"a\" { tags = [\"a\"] }\ntarget \"b\" {}\n",
-    );
+    let files = Files::hcl("group \"default\" { targets = [\"a\", \"b\"] }\ntarget \"a\" { tags = [\"a\"] }\ntarget \"b\" {}\n");
     let plan = files
         .bake(
             &[],
@@ -354,35 +245,16 @@ fn set_overrides() {
         )
         .unwrap();
     let (a, b) = (&plan.targets[0], &plan.targets[1]);
-    assert_eq!(
-        (a.arg("K"), a.arg("FROM_ENV"), b.arg("UNSET")),
-        (Some("v=w"), Some("env"), None)
-    );
+    assert_eq!((a.arg("K"), a.arg("FROM_ENV"), b.arg("UNSET")), (Some("v=w"), Some("env"), None));
     assert!(b.args.iter().all(|arg| arg.name != "UNSET"));
     assert_eq!(a.tags, ["a", "more"]);
-    assert_eq!(
-        b.context.local_dir(),
-        Some(files.0.path().join("x").as_path())
-    );
-    assert_eq!(
-        a.contexts["lib"].local_dir(),
-        Some(normalize(&files.0.path().join("../lib")).as_path())
-    );
+    assert_eq!(b.context.local_dir(), Some(files.0.path().join("x").as_path()));
+    assert_eq!(a.contexts["lib"].local_dir(), Some(normalize(&files.0.path().join("../lib")).as_path()));
     assert_eq!(a.dockerfile_path, Some(files.0.path().join("D")));
     assert_eq!(b.cache_from.len(), 2);
     assert!(a.no_cache && b.no_cache);
-    for wrong in [
-        "a",
-        "a.context",
-        "z.context=1",
-        "a.args=1",
-        "a.nokey=1",
-        "a.pull=maybe",
-    ] {
-        assert!(
-            matches!(files.bake(&[], &[wrong]), Err(BakeError::Set { .. })),
-            "{wrong}"
-        );
+    for wrong in ["a", "a.context", "z.context=1", "a.args=1", "a.nokey=1", "a.pull=maybe"] {
+        assert!(matches!(files.bake(&[], &[wrong]), Err(BakeError::Set { .. })), "{wrong}");
     }
 }
 
@@ -400,15 +272,8 @@ fn compose_and_bake_files_mix() {
     ]);
     let plan = files.bake(&[], &[]).unwrap();
     assert_eq!(plan.groups["default"], ["api", "web_app"]);
-    let api = plan
-        .targets
-        .iter()
-        .find(|t| t.name.as_deref() == Some("api"))
-        .unwrap();
-    assert_eq!(
-        (api.arg("B"), api.arg("C")),
-        (Some("fromservice"), Some("x-X"))
-    );
+    let api = plan.targets.iter().find(|t| t.name.as_deref() == Some("api")).unwrap();
+    assert_eq!((api.arg("B"), api.arg("C")), (Some("fromservice"), Some("x-X")));
     assert_eq!(api.contexts["w"], ContextSource::Target("web_app".into()));
     assert_eq!(api.dockerfile.as_deref(), Some("D"));
     assert_eq!(api.tags, ["one", "two"]);
@@ -416,42 +281,24 @@ fn compose_and_bake_files_mix() {
     assert_eq!(api.cache_from.len(), 2);
     assert_eq!(api.place.as_ref().unwrap().line, 5);
     let extra = files.bake(&["extra"], &[]).unwrap();
-    assert_eq!(
-        extra.targets[0].context,
-        ContextSource::Remote("https://h/r.git".into())
-    );
+    assert_eq!(extra.targets[0].context, ContextSource::Remote("https://h/r.git".into()));
     // A linked target is built too.
-    assert_eq!(
-        names(&files.bake(&["api"], &[]).unwrap()),
-        ["api", "web_app"]
-    );
+    assert_eq!(names(&files.bake(&["api"], &[]).unwrap()), ["api", "web_app"]);
 }
 
 #[test]
 fn functions_and_templates() {
     let mut text = "target \"t\" { args = {\n".to_owned();
     let cases = [
-        (
-            "\"%{ for k, v in {a = 1, b = 2} }${k}${v},%{ endfor }\"",
-            "a1,b2,",
-        ),
+        ("\"%{ for k, v in {a = 1, b = 2} }${k}${v},%{ endfor }\"", "a1,b2,"),
         ("\"a %{ if true ~} b %{~ else }c%{ endif }\"", "a b"),
-        (
-            "join(\",\", [for s in [\"a\", \"b\"] : upper(s) if s != \"a\"])",
-            "B",
-        ),
-        (
-            "jsonencode({ for k, v in { a = 1 } : v => k })",
-            "{\"1\":\"a\"}",
-        ),
+        ("join(\",\", [for s in [\"a\", \"b\"] : upper(s) if s != \"a\"])", "B"),
+        ("jsonencode({ for k, v in { a = 1 } : v => k })", "{\"1\":\"a\"}"),
         ("jsonencode([1, null, true, \"x\"])", "[1,null,true,\"x\"]"),
         ("substr(\"hello\", -3, 2)", "ll"),
         ("regex_replace(\"a-b\", \"[^a-z]\", \"_\")", "a_b"),
         ("regex(\"v([0-9]+)\", \"v12\")[0]", "12"),
-        (
-            "format(\"%05d|%-3s|%.2f|%q\", 42, \"x\", 1.5, \"y\")",
-            "00042|x  |1.50|\"y\"",
-        ),
+        ("format(\"%05d|%-3s|%.2f|%q\", 42, \"x\", 1.5, \"y\")", "00042|x  |1.50|\"y\""),
         ("try(nope.x, \"fallback\")", "fallback"),
         ("can(nope) ? \"y\" : \"n\"", "n"),
         ("basename(\"/a/b/\")", "b"),
@@ -460,10 +307,7 @@ fn functions_and_templates() {
         ("coalesce(null, \"x\")", "x"),
         ("element([\"a\", \"b\"], 3)", "b"),
         ("[{ n = \"p\" }, { n = \"q\" }].*.n[1]", "q"),
-        (
-            "join(\",\", [{ n = [\"p\"] }, { n = [\"q\"] }][*].n[0])",
-            "p,q",
-        ),
+        ("join(\",\", [{ n = [\"p\"] }, { n = [\"q\"] }][*].n[0])", "p,q"),
         ("base64decode(base64encode(\"häl\"))", "häl"),
         ("trimprefix(\"refs/heads/main\", \"refs/heads/\")", "main"),
         ("lookup({ a = \"1\" }, \"b\", \"none\")", "none"),
@@ -486,11 +330,7 @@ fn functions_and_templates() {
     text.push_str("} }\nfunction \"variadic\" {\n  params = [sep]\n  variadic_params = rest\n  result = join(sep, rest)\n}\n");
     let args = Files::hcl(&text).args();
     for (at, (expr, expected)) in cases.iter().enumerate() {
-        assert_eq!(
-            args[&format!("A{at}")].as_deref(),
-            Some(*expected),
-            "{expr}"
-        );
+        assert_eq!(args[&format!("A{at}")].as_deref(), Some(*expected), "{expr}");
     }
 }
 

@@ -47,11 +47,7 @@ impl Val {
     pub fn to_num(&self) -> Result<f64, String> {
         match self {
             Self::Num(value) => Ok(*value),
-            Self::Str(text) => text
-                .parse::<f64>()
-                .ok()
-                .filter(|n| n.is_finite())
-                .ok_or_else(|| "a number is needed".to_owned()),
+            Self::Str(text) => text.parse::<f64>().ok().filter(|n| n.is_finite()).ok_or_else(|| "a number is needed".to_owned()),
             other => Err(format!("a number is needed, not a {}", other.kind())),
         }
     }
@@ -86,15 +82,8 @@ impl Val {
             serde_json::Value::Bool(value) => Self::Bool(value),
             serde_json::Value::Number(number) => Self::Num(number.as_f64().unwrap_or(0.0)),
             serde_json::Value::String(text) => Self::Str(text),
-            serde_json::Value::Array(items) => {
-                Self::List(items.into_iter().map(Self::from_json).collect())
-            }
-            serde_json::Value::Object(entries) => Self::Map(
-                entries
-                    .into_iter()
-                    .map(|(k, v)| (k, Self::from_json(v)))
-                    .collect(),
-            ),
+            serde_json::Value::Array(items) => Self::List(items.into_iter().map(Self::from_json).collect()),
+            serde_json::Value::Object(entries) => Self::Map(entries.into_iter().map(|(k, v)| (k, Self::from_json(v))).collect()),
         }
     }
 
@@ -106,22 +95,11 @@ impl Val {
             Self::Num(value) => number_text(*value),
             Self::Str(text) => serde_json::Value::from(text.as_str()).to_string(),
             Self::List(items) => {
-                format!(
-                    "[{}]",
-                    items
-                        .iter()
-                        .map(Self::to_json)
-                        .collect::<Vec<_>>()
-                        .join(",")
-                )
+                format!("[{}]", items.iter().map(Self::to_json).collect::<Vec<_>>().join(","))
             }
             Self::Map(entries) => {
-                let fields: Vec<String> = entries
-                    .iter()
-                    .map(|(k, v)| {
-                        format!("{}:{}", serde_json::Value::from(k.as_str()), v.to_json())
-                    })
-                    .collect();
+                let fields: Vec<String> =
+                    entries.iter().map(|(k, v)| format!("{}:{}", serde_json::Value::from(k.as_str()), v.to_json())).collect();
                 format!("{{{}}}", fields.join(","))
             }
         }

@@ -84,56 +84,20 @@ impl Spec {
     };
     /// `docker buildx bake`.
     pub const BAKE: Spec = Spec {
-        value: &[
-            "allow",
-            "builder",
-            "call",
-            "file|f",
-            "list",
-            "metadata-file",
-            "progress",
-            "provenance",
-            "sbom",
-            "set",
-            "var",
-        ],
-        switch: &[
-            "check",
-            "debug|D",
-            "help|h",
-            "list-targets",
-            "list-variables",
-            "load",
-            "no-cache",
-            "print",
-            "pull",
-            "push",
-        ],
+        value: &["allow", "builder", "call", "file|f", "list", "metadata-file", "progress", "provenance", "sbom", "set", "var"],
+        switch: &["check", "debug|D", "help|h", "list-targets", "list-variables", "load", "no-cache", "print", "pull", "push"],
         stop_early: false,
         one_dash: false,
     };
     /// docker's flags in front of its subcommand.
     pub const DOCKER: Spec = Spec {
-        value: &[
-            "config",
-            "context|c",
-            "host|H",
-            "log-level|l",
-            "tlscacert",
-            "tlscert",
-            "tlskey",
-        ],
+        value: &["config", "context|c", "host|H", "log-level|l", "tlscacert", "tlscert", "tlskey"],
         switch: &["debug|D", "help", "tls", "tlsverify", "version|v"],
         stop_early: true,
         one_dash: false,
     };
     /// buildx's flags in front of its subcommand.
-    pub const BUILDX: Spec = Spec {
-        value: &["builder"],
-        switch: &["debug|D", "help|h"],
-        stop_early: true,
-        one_dash: false,
-    };
+    pub const BUILDX: Spec = Spec { value: &["builder"], switch: &["debug|D", "help|h"], stop_early: true, one_dash: false };
     /// compose's flags in front of its subcommand, those of version 1 among them.
     pub const COMPOSE: Spec = Spec {
         value: &[
@@ -172,15 +136,7 @@ impl Spec {
     };
     /// `docker compose build`.
     pub const COMPOSE_BUILD: Spec = Spec {
-        value: &[
-            "build-arg",
-            "builder",
-            "memory|m",
-            "progress",
-            "provenance",
-            "sbom",
-            "ssh",
-        ],
+        value: &["build-arg", "builder", "memory|m", "progress", "provenance", "sbom", "ssh"],
         switch: &[
             "check",
             "compress",
@@ -316,15 +272,7 @@ impl Spec {
     };
     /// buildctl's flags in front of its subcommand.
     pub const BUILDCTL_GLOBAL: Spec = Spec {
-        value: &[
-            "addr",
-            "timeout",
-            "tlscacert",
-            "tlscert",
-            "tlsdir",
-            "tlskey",
-            "tlsservername",
-        ],
+        value: &["addr", "timeout", "tlscacert", "tlscert", "tlsdir", "tlskey", "tlsservername"],
         switch: &["debug", "help|h", "version|v", "wait"],
         stop_early: true,
         one_dash: true,
@@ -365,11 +313,7 @@ impl Spec {
                 Some((long, letter)) => (long, Some(letter)),
                 None => (*flag, None),
             };
-            let hit = if short {
-                letter == Some(wanted)
-            } else {
-                long == wanted
-            };
+            let hit = if short { letter == Some(wanted) } else { long == wanted };
             hit.then_some(long)
         })
     }
@@ -388,34 +332,22 @@ pub(super) struct Parsed {
 impl Parsed {
     /// The last value of a flag.
     pub fn last(&self, flag: &str) -> Option<&str> {
-        self.flags
-            .iter()
-            .rev()
-            .find(|(name, _)| *name == flag)
-            .map(|(_, value)| value.as_str())
+        self.flags.iter().rev().find(|(name, _)| *name == flag).map(|(_, value)| value.as_str())
     }
 
     /// All values of a flag.
     pub fn all<'p>(&'p self, flag: &'p str) -> impl Iterator<Item = &'p str> {
-        self.flags
-            .iter()
-            .filter(move |(name, _)| *name == flag)
-            .map(|(_, value)| value.as_str())
+        self.flags.iter().filter(move |(name, _)| *name == flag).map(|(_, value)| value.as_str())
     }
 
     /// Says whether a switch is on.
     pub fn is_on(&self, flag: &str) -> bool {
-        self.last(flag)
-            .is_some_and(|value| matches!(value, "true" | "TRUE" | "True" | "t" | "T" | "1"))
+        self.last(flag).is_some_and(|value| matches!(value, "true" | "TRUE" | "True" | "t" | "T" | "1"))
     }
 }
 
 /// Reads flags: `--name value`, `--name=value`, `-n value`, `-nvalue`, `-n=value`, clusters, `--`.
-pub(super) fn parse(
-    args: &[String],
-    spec: &Spec,
-    program: &'static str,
-) -> Result<Parsed, CommandError> {
+pub(super) fn parse(args: &[String], spec: &Spec, program: &'static str) -> Result<Parsed, CommandError> {
     let mut parsed = Parsed::default();
     let mut at = 0;
     while let Some(word) = args.get(at) {
@@ -429,8 +361,7 @@ pub(super) fn parse(
         }
         let long = word.strip_prefix("--").or_else(|| {
             // One dash and more than one letter is a long name where the program takes it so.
-            word.strip_prefix('-')
-                .filter(|rest| spec.one_dash && rest.len() > 1)
+            word.strip_prefix('-').filter(|rest| spec.one_dash && rest.len() > 1)
         });
         if let Some(long) = long {
             at += 1;
@@ -445,9 +376,7 @@ pub(super) fn parse(
                 };
                 parsed.flags.push((flag, value));
             } else if let Some(flag) = Spec::find(spec.switch, name, false) {
-                parsed
-                    .flags
-                    .push((flag, given.unwrap_or_else(|| "true".to_owned())));
+                parsed.flags.push((flag, given.unwrap_or_else(|| "true".to_owned())));
             } else {
                 return Err(unknown(word, program));
             }
@@ -488,26 +417,12 @@ pub(super) fn parse(
     Ok(parsed)
 }
 
-fn next(
-    args: &[String],
-    at: &mut usize,
-    flag: &str,
-    program: &'static str,
-) -> Result<String, CommandError> {
-    let value = args
-        .get(*at)
-        .cloned()
-        .ok_or_else(|| CommandError::MissingValue {
-            flag: flag.to_owned(),
-            program,
-        })?;
+fn next(args: &[String], at: &mut usize, flag: &str, program: &'static str) -> Result<String, CommandError> {
+    let value = args.get(*at).cloned().ok_or_else(|| CommandError::MissingValue { flag: flag.to_owned(), program })?;
     *at += 1;
     Ok(value)
 }
 
 fn unknown(flag: &str, program: &'static str) -> CommandError {
-    CommandError::UnknownFlag {
-        flag: flag.split('=').next().unwrap_or(flag).to_owned(),
-        program,
-    }
+    CommandError::UnknownFlag { flag: flag.split('=').next().unwrap_or(flag).to_owned(), program }
 }

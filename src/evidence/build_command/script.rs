@@ -41,9 +41,7 @@ struct Cwd {
 
 impl Cwd {
     fn change(&mut self, words: &[String]) {
-        let mut targets = words[1..]
-            .iter()
-            .filter(|w| !matches!(w.as_str(), "-L" | "-P" | "--"));
+        let mut targets = words[1..].iter().filter(|w| !matches!(w.as_str(), "-L" | "-P" | "--"));
         match targets.next() {
             Some(to) if !to.contains(['$', '`', '*']) && to != "-" && !to.starts_with('~') => {
                 self.dir = Some(match &self.dir {
@@ -118,33 +116,17 @@ fn scan(text: &str, first_line: usize, cwd: Cwd, depth: usize, builds: &mut Vec<
     }
 }
 
-fn command(
-    words: Vec<String>,
-    line: usize,
-    end_line: usize,
-    cwds: &mut [Cwd],
-    depth: usize,
-    builds: &mut Vec<ScriptBuild>,
-) {
+fn command(words: Vec<String>, line: usize, end_line: usize, cwds: &mut [Cwd], depth: usize, builds: &mut Vec<ScriptBuild>) {
     let Some(cwd) = cwds.last_mut() else {
         return;
     };
-    let start = words
-        .iter()
-        .position(|w| !matches!(w.as_str(), "do" | "then" | "else" | "{" | "!" | "if"))
-        .unwrap_or(words.len());
+    let start = words.iter().position(|w| !matches!(w.as_str(), "do" | "then" | "else" | "{" | "!" | "if")).unwrap_or(words.len());
     if words.get(start).is_some_and(|w| w == "cd" || w == "pushd") {
         cwd.change(&words[start..]);
         return;
     }
     if wrappers::unwrap(&words).is_some() {
-        builds.push(ScriptBuild {
-            line,
-            end_line,
-            words,
-            dir: cwd.dir.clone(),
-            dir_unknown: cwd.unknown,
-        });
+        builds.push(ScriptBuild { line, end_line, words, dir: cwd.dir.clone(), dir_unknown: cwd.unknown });
     } else if let Some(text) = wrappers::shell_text(&words) {
         scan(text, line, cwd.clone(), depth + 1, builds);
     }
@@ -365,10 +347,7 @@ impl Scanner<'_> {
         let end = if open == 0 { self.at - 1 } else { self.at };
         let text = self.text[start..end].to_owned();
         // Its quotes must not end those around it when the word is unquoted.
-        let shown: String = text
-            .chars()
-            .filter(|c| !matches!(c, '\'' | '"' | '\\'))
-            .collect();
+        let shown: String = text.chars().filter(|c| !matches!(c, '\'' | '"' | '\\')).collect();
         self.word.push_str(if dollar { "$(" } else { "<(" });
         self.word.push_str(&shown);
         self.word.push(')');
@@ -388,10 +367,7 @@ impl Scanner<'_> {
             }
         }
         let text = self.text[start..end.unwrap_or(self.at)].to_owned();
-        let shown: String = text
-            .chars()
-            .filter(|c| !matches!(c, '\'' | '"' | '\\'))
-            .collect();
+        let shown: String = text.chars().filter(|c| !matches!(c, '\'' | '"' | '\\')).collect();
         self.word.push('`');
         self.word.push_str(&shown);
         self.word.push('`');
@@ -424,20 +400,11 @@ impl Scanner<'_> {
                 if self.rest().is_empty() {
                     return;
                 }
-                let line = self
-                    .rest()
-                    .split('\n')
-                    .next()
-                    .unwrap_or_default()
-                    .to_owned();
+                let line = self.rest().split('\n').next().unwrap_or_default().to_owned();
                 self.at = (self.at + line.len() + 1).min(self.text.len());
                 self.line += 1;
                 let line = line.strip_suffix('\r').unwrap_or(&line);
-                let line = if strip_tabs {
-                    line.trim_start_matches('\t')
-                } else {
-                    line
-                };
+                let line = if strip_tabs { line.trim_start_matches('\t') } else { line };
                 if line == delimiter {
                     break;
                 }

@@ -20,10 +20,7 @@ fn one(text: &str) -> (BuildCommand, BuildTarget) {
 }
 
 fn dir(typed: &str, path: &str) -> ContextSource {
-    ContextSource::Dir {
-        typed: typed.into(),
-        path: path.into(),
-    }
+    ContextSource::Dir { typed: typed.into(), path: path.into() }
 }
 
 #[test]
@@ -36,10 +33,7 @@ fn real_commands() {
         (Docker, here()),
         (Buildx, here()),
         (Buildx, here()),
-        (
-            Buildx,
-            ContextSource::Remote("http://127.0.0.1:8057/repo.git#v1.0:sub".into()),
-        ),
+        (Buildx, ContextSource::Remote("http://127.0.0.1:8057/repo.git#v1.0:sub".into())),
         (Buildx, ContextSource::Stdin),
         (Buildx, here()),
         (Buildx, here()),
@@ -56,30 +50,17 @@ fn real_commands() {
     assert_eq!(lines.len(), expected.len());
     let read: Vec<_> = lines.iter().map(|line| one(line)).collect();
     for ((line, (command, target)), (client, context)) in lines.iter().zip(&read).zip(expected) {
-        assert_eq!(
-            (command.client, &target.context),
-            (client, &context),
-            "{line}"
-        );
+        assert_eq!((command.client, &target.context), (client, &context), "{line}");
     }
     let target = |at: usize| &read[at].1;
     assert_eq!(target(1).arg("BUILDKIT_INLINE_CACHE"), Some("1"));
     assert_eq!(target(1).cache_from[0].reference(), Some("nope:1"));
     assert_eq!(target(1).tags, ["y:1"]);
-    assert_eq!(
-        target(2).dockerfile_path.as_deref(),
-        Some(Path::new("/w/app/sub/my.Dockerfile"))
-    );
-    assert_eq!(
-        target(3).contexts["alpine:3.20"],
-        ContextSource::Image("busybox:latest".into())
-    );
+    assert_eq!(target(2).dockerfile_path.as_deref(), Some(Path::new("/w/app/sub/my.Dockerfile")));
+    assert_eq!(target(3).contexts["alpine:3.20"], ContextSource::Image("busybox:latest".into()));
     assert_eq!(target(6).arg("NAME"), Some("we ird"));
     assert_eq!(target(8).arg("I"), Some("$i"));
-    assert_eq!(
-        target(11).dockerfile_path.as_deref(),
-        Some(Path::new("/w/app/$W/two/proj2/Dockerfile"))
-    );
+    assert_eq!(target(11).dockerfile_path.as_deref(), Some(Path::new("/w/app/$W/two/proj2/Dockerfile")));
     assert_eq!(target(12).tags.len(), 2);
     assert_eq!(target(15).platforms, ["linux/amd64", "linux/arm64"]);
     assert_eq!(target(15).outputs[0].kind, "registry");
@@ -103,11 +84,7 @@ fn every_form_of_flag() {
     ] {
         let (_, target) = one(text);
         assert_eq!(target.context, dir("ctx", "/w/app/ctx"), "{text}");
-        assert_eq!(
-            target.dockerfile_path.as_deref(),
-            Some(Path::new("/w/app/d/X")),
-            "{text}"
-        );
+        assert_eq!(target.dockerfile_path.as_deref(), Some(Path::new("/w/app/d/X")), "{text}");
         assert_eq!(target.tags, ["a:1"], "{text}");
         assert_eq!(target.arg("A"), Some("1"), "{text}");
         assert!(!target.no_cache && !target.pull, "{text}");
@@ -118,21 +95,8 @@ fn every_form_of_flag() {
     assert_eq!(command.builder.as_deref(), Some("bb"));
     assert_eq!(command.progress.as_deref(), Some("plain"));
     assert_eq!(command.env[0], ("A".to_owned(), "x".to_owned()));
-    let args: Vec<_> = target
-        .args
-        .iter()
-        .map(|a| (a.name.as_str(), a.value.as_deref()))
-        .collect();
-    assert_eq!(
-        args,
-        [
-            ("A", Some("x")),
-            ("FROM_ENV", Some("env")),
-            ("GONE", None),
-            ("W", Some("$(date +%s)")),
-            ("V", Some("${V:-a b}"))
-        ]
-    );
+    let args: Vec<_> = target.args.iter().map(|a| (a.name.as_str(), a.value.as_deref())).collect();
+    assert_eq!(args, [("A", Some("x")), ("FROM_ENV", Some("env")), ("GONE", None), ("W", Some("$(date +%s)")), ("V", Some("${V:-a b}"))]);
     assert!(target.no_cache && target.pull);
     assert_eq!(target.no_cache_filter, ["a", "b"]);
     assert_eq!(target.contexts["libs"], dir("../libs", "/w/libs"));
@@ -141,25 +105,12 @@ fn every_form_of_flag() {
 
 #[test]
 fn words_need_no_quotes() {
-    let words = [
-        "docker",
-        "build",
-        "--build-arg",
-        "A=x y;z",
-        "dir with blank",
-    ]
-    .map(str::to_owned);
+    let words = ["docker", "build", "--build-arg", "A=x y;z", "dir with blank"].map(str::to_owned);
     let command = parse_words(&words, cwd(), &env).unwrap();
     assert_eq!(command.targets[0].arg("A"), Some("x y;z"));
-    assert_eq!(
-        command.targets[0].context,
-        dir("dir with blank", "/w/app/dir with blank")
-    );
+    assert_eq!(command.targets[0].context, dir("dir with blank", "/w/app/dir with blank"));
     let shell = ["bash", "-c", "cd sub; docker build ."].map(str::to_owned);
-    assert_eq!(
-        parse_words(&shell, cwd(), &env).unwrap().targets[0].context,
-        dir(".", "/w/app/sub")
-    );
+    assert_eq!(parse_words(&shell, cwd(), &env).unwrap().targets[0].context, dir(".", "/w/app/sub"));
 }
 
 #[test]
@@ -169,24 +120,15 @@ fn buildctl_has_its_own_words() {
     );
     assert_eq!(command.client, ClientKind::Buildctl);
     assert_eq!(target.context, dir("src", "/w/app/src"));
-    assert_eq!(
-        target.dockerfile_path.as_deref(),
-        Some(Path::new("/w/app/docker/X"))
-    );
-    assert_eq!(
-        (target.target.as_deref(), target.arg("A")),
-        (Some("t"), Some("1"))
-    );
+    assert_eq!(target.dockerfile_path.as_deref(), Some(Path::new("/w/app/docker/X")));
+    assert_eq!((target.target.as_deref(), target.arg("A")), (Some("t"), Some("1")));
     assert_eq!(target.contexts["l"], dir("../libs", "/w/libs"));
     assert_eq!(target.contexts["i"], ContextSource::Image("alpine".into()));
     assert_eq!(target.platforms.len(), 2);
     assert!(target.no_cache);
     assert_eq!(target.cache_from[0].kind, "local");
     let (_, remote) = one("buildctl build --frontend=dockerfile.v0 --opt context=https://h/r.git");
-    assert_eq!(
-        remote.context,
-        ContextSource::Remote("https://h/r.git".into())
-    );
+    assert_eq!(remote.context, ContextSource::Remote("https://h/r.git".into()));
 }
 
 #[test]
@@ -197,62 +139,28 @@ fn compose_and_bake_read_their_files() {
         "services:\n  a: {build: a, depends_on: [b]}\n  b: {build: {context: b, args: {X: 1}}}\n  c: {image: c}\n",
     )
     .unwrap();
-    std::fs::write(
-        dir.path().join("x.hcl"),
-        "target \"t\" { context = \"t\" }\n",
-    )
-    .unwrap();
+    std::fs::write(dir.path().join("x.hcl"), "target \"t\" { context = \"t\" }\n").unwrap();
     let names = |text: &str| -> Vec<String> {
-        let command =
-            parse(text, dir.path(), &env).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let command = parse(text, dir.path(), &env).unwrap_or_else(|error| panic!("{text}: {error}"));
         command.targets.into_iter().filter_map(|t| t.name).collect()
     };
     assert_eq!(names("docker compose build"), ["a", "b"]);
-    assert_eq!(
-        names("docker-compose -f compose.yaml --env-file /dev/null build --no-cache a"),
-        ["a"]
-    );
-    assert_eq!(
-        names("docker compose -p x build --with-dependencies a"),
-        ["a", "b"]
-    );
+    assert_eq!(names("docker-compose -f compose.yaml --env-file /dev/null build --no-cache a"), ["a"]);
+    assert_eq!(names("docker compose -p x build --with-dependencies a"), ["a", "b"]);
     assert_eq!(names("docker compose up -d --build a"), ["a", "b"]);
-    assert_eq!(
-        names("docker compose run --build --rm b sh -c 'x --y'"),
-        ["b"]
-    );
+    assert_eq!(names("docker compose run --build --rm b sh -c 'x --y'"), ["b"]);
     assert_eq!(names("docker buildx bake"), ["a", "b"]);
-    assert_eq!(
-        names("docker buildx bake -f x.hcl t --set t.context=z"),
-        ["t"]
-    );
+    assert_eq!(names("docker buildx bake -f x.hcl t --set t.context=z"), ["t"]);
     let text = "docker compose build --build-arg X=2 --build-arg FROM_ENV --no-cache b";
     let command = parse(text, dir.path(), &env).unwrap();
     assert_eq!(command.client, ClientKind::Compose);
-    assert_eq!(
-        (
-            command.targets[0].arg("X"),
-            command.targets[0].arg("FROM_ENV")
-        ),
-        (Some("2"), Some("env"))
-    );
+    assert_eq!((command.targets[0].arg("X"), command.targets[0].arg("FROM_ENV")), (Some("2"), Some("env")));
     assert!(command.targets[0].no_cache);
-    let command = parse(
-        "docker buildx bake --no-cache --pull=false",
-        dir.path(),
-        &env,
-    )
-    .unwrap();
+    let command = parse("docker buildx bake --no-cache --pull=false", dir.path(), &env).unwrap();
     assert_eq!(command.client, ClientKind::Bake);
     assert!(command.targets.iter().all(|t| t.no_cache && !t.pull));
-    assert!(matches!(
-        parse("docker compose build zz", dir.path(), &env),
-        Err(CommandError::Compose(_))
-    ));
-    assert!(matches!(
-        parse("docker buildx bake https://h/r.git", dir.path(), &env),
-        Err(CommandError::Bake(_))
-    ));
+    assert!(matches!(parse("docker compose build zz", dir.path(), &env), Err(CommandError::Compose(_))));
+    assert!(matches!(parse("docker buildx bake https://h/r.git", dir.path(), &env), Err(CommandError::Bake(_))));
 }
 
 #[test]
@@ -270,15 +178,9 @@ fn mistakes_are_one_line() {
         ("docker build --build-context x .", "expected NAME=VALUE"),
         ("make 'x", "check its quotes"),
         ("buildctl build", "takes one context"),
-        (
-            "buildctl build --local context=. --opt context:a=local:b",
-            "no --local b=DIR",
-        ),
+        ("buildctl build --local context=. --opt context:a=local:b", "no --local b=DIR"),
     ] {
-        let error = parse(text, cwd(), &env)
-            .err()
-            .unwrap_or_else(|| panic!("{text}"))
-            .to_string();
+        let error = parse(text, cwd(), &env).err().unwrap_or_else(|| panic!("{text}")).to_string();
         assert!(error.contains(expected), "{error}");
         assert!(!error.contains('\n'));
     }
@@ -309,16 +211,7 @@ ssh host 'docker build .'
     assert_eq!(lines, [(10, 12), (14, 14), (14, 14), (15, 15)]);
     assert_eq!(
         builds[0].words,
-        [
-            "do",
-            "docker",
-            "build",
-            "--build-arg",
-            "SHARED_LIBS_CACHE_BUST=$(date +%s)",
-            "-t",
-            "acme/$svc:latest",
-            "$svc"
-        ][1..]
+        ["do", "docker", "build", "--build-arg", "SHARED_LIBS_CACHE_BUST=$(date +%s)", "-t", "acme/$svc:latest", "$svc"][1..]
     );
     assert_eq!(builds[0].dir.as_deref(), Some(Path::new("services")));
     assert_eq!(builds[1].dir.as_deref(), Some(Path::new("services/../web")));

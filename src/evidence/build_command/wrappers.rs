@@ -27,19 +27,11 @@ pub(super) struct Call<'w> {
 }
 
 /// Words of the shell that a command may follow.
-const KEYWORDS: [&str; 10] = [
-    "do", "then", "else", "elif", "if", "while", "until", "!", "{", "&&",
-];
+const KEYWORDS: [&str; 10] = ["do", "then", "else", "elif", "if", "while", "until", "!", "{", "&&"];
 
 /// Programs that run another: name, and their flags that take a value.
 const RUNNERS: [(&str, &[&str]); 11] = [
-    (
-        "sudo",
-        &[
-            "-u", "-g", "-h", "-p", "-C", "-r", "-t", "-U", "-D", "-T", "-R", "--user", "--group",
-            "--host", "--prompt", "--chdir",
-        ],
-    ),
+    ("sudo", &["-u", "-g", "-h", "-p", "-C", "-r", "-t", "-U", "-D", "-T", "-R", "--user", "--group", "--host", "--prompt", "--chdir"]),
     ("env", &["-u", "--unset", "-C", "--chdir"]),
     ("time", &["-f", "-o", "--format", "--output"]),
     ("exec", &["-a"]),
@@ -61,9 +53,8 @@ fn assignment(word: &str) -> Option<(String, String)> {
     let (name, value) = word.split_once('=')?;
     let mut chars = name.chars();
     let first = chars.next()?;
-    ((first.is_ascii_alphabetic() || first == '_')
-        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_'))
-    .then(|| (name.to_owned(), value.to_owned()))
+    ((first.is_ascii_alphabetic() || first == '_') && chars.all(|c| c.is_ascii_alphanumeric() || c == '_'))
+        .then(|| (name.to_owned(), value.to_owned()))
 }
 
 /// Takes assignments, shell keywords and runners off; gives where the program stands.
@@ -117,9 +108,7 @@ pub(super) fn shell_text(words: &[String]) -> Option<&str> {
     if !["sh", "bash", "dash", "zsh", "ash", "ksh", "script"].contains(&name) {
         return None;
     }
-    let flag = words[at + 1..]
-        .iter()
-        .position(|word| word.starts_with('-') && !word.starts_with("--") && word.ends_with('c'))?;
+    let flag = words[at + 1..].iter().position(|word| word.starts_with('-') && !word.starts_with("--") && word.ends_with('c'))?;
     words.get(at + 2 + flag).map(String::as_str)
 }
 
@@ -154,14 +143,7 @@ pub(super) fn script_path(words: &[String]) -> Option<&str> {
 /// Finds the build command in words; `None` where they are none.
 pub(super) fn unwrap(words: &[String]) -> Option<Call<'_>> {
     let (at, env, dir) = strip(words);
-    let mut call = Call {
-        program: Program::Docker,
-        args: &[],
-        globals: Parsed::default(),
-        builder: None,
-        env,
-        dir,
-    };
+    let mut call = Call { program: Program::Docker, args: &[], globals: Parsed::default(), builder: None, env, dir };
     let (program, rest) = words.get(at..)?.split_first()?;
     match base_name(program) {
         "docker" => docker(rest, call),
@@ -215,9 +197,7 @@ fn compose<'w>(words: &'w [String], mut call: Call<'w>) -> Option<Call<'w>> {
     let args = words.get(globals.consumed..)?;
     let builds = match args.first()?.as_str() {
         "build" => true,
-        "up" | "create" | "run" => args
-            .iter()
-            .any(|word| word == "--build" || word == "--build=true"),
+        "up" | "create" | "run" => args.iter().any(|word| word == "--build" || word == "--build=true"),
         _ => false,
     };
     call.program = Program::Compose;

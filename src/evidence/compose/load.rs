@@ -182,17 +182,9 @@ pub(super) struct Loader {
 }
 
 /// Reads the environment files; without any, `.env` of `dir` where there is one.
-pub(super) fn env_files(
-    dir: &Path,
-    files: &[PathBuf],
-    env: &Env<'_>,
-) -> Result<HashMap<String, String>, ComposeError> {
+pub(super) fn env_files(dir: &Path, files: &[PathBuf], env: &Env<'_>) -> Result<HashMap<String, String>, ComposeError> {
     let default = [dir.join(".env")];
-    let list = if files.is_empty() {
-        &default[..]
-    } else {
-        files
-    };
+    let list = if files.is_empty() { &default[..] } else { files };
     let mut vars: HashMap<String, String> = HashMap::new();
     for file in list {
         if files.is_empty() && !file.is_file() {
@@ -200,50 +192,27 @@ pub(super) fn env_files(
         }
         let text = read_text(file)?;
         let earlier = vars.clone();
-        let parsed =
-            dotenv::parse(&text, env, &|name| earlier.get(name).cloned()).map_err(|error| {
-                ComposeError::EnvFile {
-                    file: file.clone(),
-                    error,
-                }
-            })?;
+        let parsed = dotenv::parse(&text, env, &|name| earlier.get(name).cloned())
+            .map_err(|error| ComposeError::EnvFile { file: file.clone(), error })?;
         vars.extend(parsed);
     }
     Ok(vars)
 }
 
 fn read_text(file: &Path) -> Result<String, ComposeError> {
-    let fail = |error| ComposeError::Read {
-        file: file.to_owned(),
-        error,
-    };
+    let fail = |error| ComposeError::Read { file: file.to_owned(), error };
     let mut bytes = Vec::new();
-    std::fs::File::open(file)
-        .map_err(fail)?
-        .take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(fail)?;
-    let not_text = |message| ComposeError::NotText {
-        file: file.to_owned(),
-        message,
-    };
+    std::fs::File::open(file).map_err(fail)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(fail)?;
+    let not_text = |message| ComposeError::NotText { file: file.to_owned(), message };
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(not_text("it is larger than 16 MiB"));
     }
     let text = String::from_utf8(bytes).map_err(|_| not_text("it is not UTF-8"))?;
-    Ok(text
-        .strip_prefix('\u{feff}')
-        .map(str::to_owned)
-        .unwrap_or(text))
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn empty_map(file: usize) -> Node {
-    Node {
-        line: 1,
-        file,
-        tag: None,
-        value: Value::Map(Vec::new()),
-    }
+    Node { line: 1, file, tag: None, value: Value::Map(Vec::new()) }
 }
 
 fn remove(node: &mut Node, key: &str) -> Option<Entry> {
@@ -256,9 +225,7 @@ fn remove(node: &mut Node, key: &str) -> Option<Entry> {
 
 impl Loader {
     pub fn new() -> Self {
-        Self {
-            sources: Vec::new(),
-        }
+        Self { sources: Vec::new() }
     }
 
     /// The files read, as the nodes count them.
@@ -267,22 +234,11 @@ impl Loader {
     }
 
     /// Reads `files`, each laid over those before it. Relative paths start from `base`.
-    pub fn load_all(
-        &mut self,
-        files: &[PathBuf],
-        base: &Path,
-        env: &Env<'_>,
-    ) -> Result<Node, ComposeError> {
+    pub fn load_all(&mut self, files: &[PathBuf], base: &Path, env: &Env<'_>) -> Result<Node, ComposeError> {
         self.load_layers(files, base, env, &mut Vec::new())
     }
 
-    fn load_layers(
-        &mut self,
-        files: &[PathBuf],
-        base: &Path,
-        env: &Env<'_>,
-        including: &mut Vec<PathBuf>,
-    ) -> Result<Node, ComposeError> {
+    fn load_layers(&mut self, files: &[PathBuf], base: &Path, env: &Env<'_>, including: &mut Vec<PathBuf>) -> Result<Node, ComposeError> {
         let mut tree = empty_map(0);
         for file in files {
             for mut document in self.read(file, base, env)? {
@@ -303,14 +259,8 @@ impl Loader {
         }
         let text = read_text(file)?;
         let index = self.sources.len();
-        self.sources.push(Source {
-            file: file.to_owned(),
-            base: base.to_owned(),
-        });
-        let mut documents = yaml::parse(&text, index).map_err(|error| ComposeError::Yaml {
-            file: file.to_owned(),
-            error,
-        })?;
+        self.sources.push(Source { file: file.to_owned(), base: base.to_owned() });
+        let mut documents = yaml::parse(&text, index).map_err(|error| ComposeError::Yaml { file: file.to_owned(), error })?;
         documents.retain(|document| !document.is_null());
         for document in &mut documents {
             if document.as_map().is_none() {
@@ -322,43 +272,22 @@ impl Loader {
     }
 
     fn shape(&self, node: &Node, path: &str, expected: &'static str) -> ComposeError {
-        ComposeError::Shape {
-            file: self.file(node),
-            line: node.line,
-            path: path.to_owned(),
-            expected,
-            found: node.kind_name(),
-        }
+        ComposeError::Shape { file: self.file(node), line: node.line, path: path.to_owned(), expected, found: node.kind_name() }
     }
 
     fn file(&self, node: &Node) -> PathBuf {
-        self.sources
-            .get(node.file)
-            .map(|s| s.file.clone())
-            .unwrap_or_default()
+        self.sources.get(node.file).map(|s| s.file.clone()).unwrap_or_default()
     }
 
-    fn interpolate(
-        &self,
-        node: &mut Node,
-        path: &mut Vec<String>,
-        env: &Env<'_>,
-    ) -> Result<(), ComposeError> {
+    fn interpolate(&self, node: &mut Node, path: &mut Vec<String>, env: &Env<'_>) -> Result<(), ComposeError> {
         let string = is_string(node);
         match &mut node.value {
-            Value::Scalar(text, _) if string && text.contains('$') => {
-                match interpolate(text, env) {
-                    Ok(new) => *text = new,
-                    Err(error) => {
-                        return Err(ComposeError::Interpolate {
-                            file: self.file(node),
-                            line: node.line,
-                            path: path.join("."),
-                            error,
-                        });
-                    }
+            Value::Scalar(text, _) if string && text.contains('$') => match interpolate(text, env) {
+                Ok(new) => *text = new,
+                Err(error) => {
+                    return Err(ComposeError::Interpolate { file: self.file(node), line: node.line, path: path.join("."), error });
                 }
-            }
+            },
             Value::Map(entries) => {
                 for entry in entries {
                     path.push(entry.key.clone());
@@ -384,11 +313,7 @@ impl Loader {
 
     fn conflict(&self, conflict: &merge::Conflict) -> ComposeError {
         ComposeError::Conflict {
-            file: self
-                .sources
-                .get(conflict.file)
-                .map(|s| s.file.clone())
-                .unwrap_or_default(),
+            file: self.sources.get(conflict.file).map(|s| s.file.clone()).unwrap_or_default(),
             line: conflict.line,
             path: conflict.path.clone(),
         }
@@ -397,23 +322,14 @@ impl Loader {
     // ---- extends -------------------------------------------------------------------------------
 
     /// Replaces every service that extends another by both, merged (compose-go `loader/extends.go`).
-    fn extend_services(
-        &mut self,
-        document: &mut Node,
-        file: &Path,
-        base: &Path,
-        env: &Env<'_>,
-    ) -> Result<(), ComposeError> {
+    fn extend_services(&mut self, document: &mut Node, file: &Path, base: &Path, env: &Env<'_>) -> Result<(), ComposeError> {
         let Some(services) = document.get("services").filter(|node| !node.is_null()) else {
             return Ok(());
         };
         let Some(entries) = services.as_map() else {
             return Err(self.shape(services, "services", "a mapping"));
         };
-        if !entries
-            .iter()
-            .any(|entry| entry.node.get("extends").is_some())
-        {
+        if !entries.iter().any(|entry| entry.node.get("extends").is_some()) {
             return Ok(());
         }
         let services = services.clone();
@@ -453,13 +369,7 @@ impl Loader {
         let Some(service) = services.get(name) else {
             return Err(ComposeError::NoService {
                 name: name.to_owned(),
-                known: services
-                    .as_map()
-                    .unwrap_or_default()
-                    .iter()
-                    .map(|entry| entry.key.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", "),
+                known: services.as_map().unwrap_or_default().iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>().join(", "),
             });
         };
         let mut own = service.clone();
@@ -474,9 +384,7 @@ impl Loader {
             let other = extends
                 .get("service")
                 .and_then(Node::as_text)
-                .ok_or_else(|| {
-                    self.shape(&extends, &path, "a string or a mapping with a service")
-                })?;
+                .ok_or_else(|| self.shape(&extends, &path, "a string or a mapping with a service"))?;
             let other_file = extends.get("file").and_then(Node::as_text);
             (other_file.map(str::to_owned), other.to_owned())
         };
@@ -491,14 +399,7 @@ impl Loader {
                     if let Some(services) = document.get("services").cloned()
                         && services.get(&other).is_some()
                     {
-                        found = Some(self.extended(
-                            &other,
-                            &services,
-                            &other_file,
-                            &dir,
-                            env,
-                            trail,
-                        )?);
+                        found = Some(self.extended(&other, &services, &other_file, &dir, env, trail)?);
                     }
                 }
                 found.ok_or_else(|| ComposeError::Value {
@@ -528,10 +429,7 @@ impl Loader {
         let Some(include) = remove(document, "include").filter(|e| !e.node.is_null()) else {
             return Ok(Vec::new());
         };
-        let items = include
-            .node
-            .as_seq()
-            .ok_or_else(|| self.shape(&include.node, "include", "a list"))?;
+        let items = include.node.as_seq().ok_or_else(|| self.shape(&include.node, "include", "a list"))?;
         if including.contains(&file.to_owned()) || including.len() > MAX_DEPTH {
             return Err(ComposeError::Cycle(file.to_owned()));
         }
@@ -544,22 +442,12 @@ impl Loader {
         Ok(trees)
     }
 
-    fn include_one(
-        &mut self,
-        item: &Node,
-        base: &Path,
-        env: &Env<'_>,
-        including: &mut Vec<PathBuf>,
-    ) -> Result<Node, ComposeError> {
+    fn include_one(&mut self, item: &Node, base: &Path, env: &Env<'_>, including: &mut Vec<PathBuf>) -> Result<Node, ComposeError> {
         let one_or_many = |node: Option<&Node>| -> Vec<String> {
             match node {
                 None => Vec::new(),
                 Some(node) => match node.as_seq() {
-                    Some(items) => items
-                        .iter()
-                        .filter_map(Node::as_text)
-                        .map(str::to_owned)
-                        .collect(),
+                    Some(items) => items.iter().filter_map(Node::as_text).map(str::to_owned).collect(),
                     None => node.as_text().map(str::to_owned).into_iter().collect(),
                 },
             }
@@ -571,10 +459,7 @@ impl Loader {
         if paths.is_empty() {
             return Err(self.shape(item, "include", "a path or a mapping with a path"));
         }
-        if let Some(remote) = paths
-            .iter()
-            .find(|p| is_remote(p) || p.starts_with("oci://"))
-        {
+        if let Some(remote) = paths.iter().find(|p| is_remote(p) || p.starts_with("oci://")) {
             return Err(ComposeError::Value {
                 file: self.file(item),
                 line: item.line,
@@ -585,16 +470,9 @@ impl Loader {
         let files: Vec<PathBuf> = paths.iter().map(|p| normalize(&base.join(p))).collect();
         let dir = match item.get("project_directory").and_then(Node::as_text) {
             Some(dir) => normalize(&base.join(dir)),
-            None => files
-                .first()
-                .and_then(|f| f.parent())
-                .unwrap_or(base)
-                .to_owned(),
+            None => files.first().and_then(|f| f.parent()).unwrap_or(base).to_owned(),
         };
-        let env_list: Vec<PathBuf> = one_or_many(item.get("env_file"))
-            .iter()
-            .map(|f| normalize(&base.join(f)))
-            .collect();
+        let env_list: Vec<PathBuf> = one_or_many(item.get("env_file")).iter().map(|f| normalize(&base.join(f))).collect();
         let vars = env_files(&dir, &env_list, env)?;
         let env = |name: &str| env(name).or_else(|| vars.get(name).cloned());
         self.load_layers(&files, &dir, &env, including)
@@ -614,11 +492,7 @@ impl Loader {
                 let at = match top.iter().position(|entry| entry.key == kind) {
                     Some(at) => at,
                     None => {
-                        top.push(Entry {
-                            key: kind.to_owned(),
-                            line: other.line,
-                            node: empty_map(other.file),
-                        });
+                        top.push(Entry { key: kind.to_owned(), line: other.line, node: empty_map(other.file) });
                         top.len() - 1
                     }
                 };
@@ -652,15 +526,10 @@ fn same_content(a: &Node, b: &Node) -> bool {
     match (&a.value, &b.value) {
         (Value::Map(a), Value::Map(b)) => {
             a.len() == b.len()
-                && a.iter().all(|entry| {
-                    b.iter()
-                        .find(|other| other.key == entry.key)
-                        .is_some_and(|other| same_content(&entry.node, &other.node))
-                })
+                && a.iter()
+                    .all(|entry| b.iter().find(|other| other.key == entry.key).is_some_and(|other| same_content(&entry.node, &other.node)))
         }
-        (Value::Seq(a), Value::Seq(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_content(a, b))
-        }
+        (Value::Seq(a), Value::Seq(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_content(a, b)),
         (a, b) => a == b,
     }
 }

@@ -10,26 +10,11 @@ use super::super::yaml::{ComposeTag, Entry, Node, ScalarKind, Value};
 fn special(path: &[&str]) -> Option<Special> {
     match path {
         ["services", _, "build"] => Some(Special::Build),
-        [
-            "services",
-            _,
-            "build",
-            "args" | "additional_contexts" | "labels" | "extra_hosts",
-        ]
-        | [
-            "services",
-            _,
-            "environment" | "labels" | "annotations" | "extra_hosts" | "sysctls",
-        ] => Some(Special::KeyValues),
+        ["services", _, "build", "args" | "additional_contexts" | "labels" | "extra_hosts"]
+        | ["services", _, "environment" | "labels" | "annotations" | "extra_hosts" | "sysctls"] => Some(Special::KeyValues),
         ["services", _, "depends_on"] => Some(Special::DependsOn),
-        ["services", _, "command" | "entrypoint"] | ["services", _, "healthcheck", "test"] => {
-            Some(Special::Replace)
-        }
-        [
-            "services",
-            _,
-            "networks" | "env_file" | "ulimits" | "logging" | "models",
-        ]
+        ["services", _, "command" | "entrypoint"] | ["services", _, "healthcheck", "test"] => Some(Special::Replace),
+        ["services", _, "networks" | "env_file" | "ulimits" | "logging" | "models"]
         | ["services", _, "build", "ulimits" | "ssh" | "secrets"] => Some(Special::Loose),
         _ => None,
     }
@@ -62,11 +47,7 @@ pub(super) struct Conflict {
 pub(super) fn merge(base: Node, over: Node, path: &mut Vec<String>) -> Result<Node, Conflict> {
     match over.tag {
         Some(ComposeTag::Reset) => {
-            return Ok(Node {
-                value: Value::Null,
-                tag: None,
-                ..over
-            });
+            return Ok(Node { value: Value::Null, tag: None, ..over });
         }
         Some(ComposeTag::Override) => return Ok(Node { tag: None, ..over }),
         None => {}
@@ -83,39 +64,25 @@ pub(super) fn merge(base: Node, over: Node, path: &mut Vec<String>) -> Result<No
         },
         None => (base, over),
     };
-    let conflict = |over: &Node| Conflict {
-        path: path.join("."),
-        line: over.line,
-        file: over.file,
-    };
+    let conflict = |over: &Node| Conflict { path: path.join("."), line: over.line, file: over.file };
     match (base.value, over.value) {
         (Value::Null, value) => Ok(Node { value, ..over }),
         (value @ (Value::Map(_) | Value::Seq(_)), Value::Null) => Ok(Node { value, ..base }),
         (Value::Map(entries), Value::Map(others)) => {
-            let mut out = Node {
-                value: Value::Null,
-                ..base
-            };
+            let mut out = Node { value: Value::Null, ..base };
             out.value = Value::Map(merge_entries(entries, others, path)?);
             Ok(out)
         }
         (Value::Seq(mut items), Value::Seq(others)) => {
             items.extend(others);
-            Ok(Node {
-                value: Value::Seq(items),
-                ..base
-            })
+            Ok(Node { value: Value::Seq(items), ..base })
         }
         (Value::Map(_) | Value::Seq(_), value) => Err(conflict(&Node { value, ..over })),
         (Value::Scalar(..), value) => Ok(Node { value, ..over }),
     }
 }
 
-fn merge_entries(
-    mut entries: Vec<Entry>,
-    others: Vec<Entry>,
-    path: &mut Vec<String>,
-) -> Result<Vec<Entry>, Conflict> {
+fn merge_entries(mut entries: Vec<Entry>, others: Vec<Entry>, path: &mut Vec<String>) -> Result<Vec<Entry>, Conflict> {
     for other in others {
         let Some(at) = entries.iter().position(|entry| entry.key == other.key) else {
             if other.node.tag != Some(ComposeTag::Reset) {
@@ -144,15 +111,8 @@ fn build_mapping(node: Node) -> Node {
     let Value::Scalar(text, _) = &node.value else {
         return node;
     };
-    let entry = Entry {
-        key: "context".to_owned(),
-        line: node.line,
-        node: Node::string(text.clone(), node.line, node.file),
-    };
-    Node {
-        value: Value::Map(vec![entry]),
-        ..node
-    }
+    let entry = Entry { key: "context".to_owned(), line: node.line, node: Node::string(text.clone(), node.line, node.file) };
+    Node { value: Value::Map(vec![entry]), ..node }
 }
 
 fn key_value_list(node: Node) -> Node {
@@ -170,12 +130,7 @@ fn key_value_list(node: Node) -> Node {
             Node::string(text, line, entry.node.file)
         })
         .collect();
-    Node {
-        line: node.line,
-        file: node.file,
-        tag: node.tag,
-        value: Value::Seq(items),
-    }
+    Node { line: node.line, file: node.file, tag: node.tag, value: Value::Seq(items) }
 }
 
 fn condition_mapping(node: Node) -> Node {
@@ -187,29 +142,16 @@ fn condition_mapping(node: Node) -> Node {
         if let Value::Scalar(key, _) = &item.value
             && !entries.iter().any(|entry| entry.key == *key)
         {
-            let condition = Entry {
-                key: "condition".to_owned(),
-                line: item.line,
-                node: Node::string("service_started", item.line, item.file),
-            };
+            let condition =
+                Entry { key: "condition".to_owned(), line: item.line, node: Node::string("service_started", item.line, item.file) };
             entries.push(Entry {
                 key: key.clone(),
                 line: item.line,
-                node: Node {
-                    line: item.line,
-                    file: item.file,
-                    tag: None,
-                    value: Value::Map(vec![condition]),
-                },
+                node: Node { line: item.line, file: item.file, tag: None, value: Value::Map(vec![condition]) },
             });
         }
     }
-    Node {
-        line: node.line,
-        file: node.file,
-        tag: node.tag,
-        value: Value::Map(entries),
-    }
+    Node { line: node.line, file: node.file, tag: node.tag, value: Value::Map(entries) }
 }
 
 /// Takes out what `!reset` leaves in a tree that nothing was laid over.
@@ -225,10 +167,6 @@ pub(super) fn drop_resets(node: &mut Node) {
             items.retain(|item| item.tag != Some(ComposeTag::Reset));
             items.iter_mut().for_each(drop_resets);
         }
-        Value::Null
-        | Value::Scalar(
-            _,
-            ScalarKind::Str | ScalarKind::Int | ScalarKind::Float | ScalarKind::Bool,
-        ) => {}
+        Value::Null | Value::Scalar(_, ScalarKind::Str | ScalarKind::Int | ScalarKind::Float | ScalarKind::Bool) => {}
     }
 }

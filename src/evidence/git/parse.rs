@@ -162,11 +162,7 @@ pub(super) fn raw_diff(out: &[u8]) -> Option<Vec<FileChange>> {
             b'R' | b'C' => {
                 let similarity = similarity()?;
                 let from = std::mem::replace(&mut path, fields.next()?.to_vec());
-                if *letter == b'R' {
-                    ChangeKind::Renamed { from, similarity }
-                } else {
-                    ChangeKind::Copied { from, similarity }
-                }
+                if *letter == b'R' { ChangeKind::Renamed { from, similarity } } else { ChangeKind::Copied { from, similarity } }
             }
             _ => return None,
         };
@@ -193,12 +189,7 @@ pub(super) fn tree(out: &[u8]) -> Option<Vec<TreeEntry>> {
             let _kind = words.next()?;
             let id = words.next()?.to_owned();
             let size = words.next()?;
-            Some(TreeEntry {
-                mode,
-                id,
-                size: size.parse().ok(),
-                path: field[tab + 1..].to_vec(),
-            })
+            Some(TreeEntry { mode, id, size: size.parse().ok(), path: field[tab + 1..].to_vec() })
         })
         .collect()
 }
@@ -224,41 +215,24 @@ pub(super) fn status(out: &[u8]) -> Option<Vec<StatusEntry>> {
         let rest = field.get(2..)?;
         let entry = match field.first()? {
             b'#' => continue,
-            b'?' => StatusEntry {
-                kind: StatusKind::Untracked,
-                path: rest.to_vec(),
-            },
-            b'!' => StatusEntry {
-                kind: StatusKind::Ignored,
-                path: rest.to_vec(),
-            },
+            b'?' => StatusEntry { kind: StatusKind::Untracked, path: rest.to_vec() },
+            b'!' => StatusEntry { kind: StatusKind::Ignored, path: rest.to_vec() },
             b'1' => {
                 let words: Vec<&[u8]> = rest.splitn(7, |&b| b == b' ').collect();
                 let [letters, submodule, _, _, _, _, tail] = words.as_slice() else {
                     return None;
                 };
                 let (_, path) = split_once(tail, b' ')?;
-                StatusEntry {
-                    kind: changed(letters, submodule)?,
-                    path: path.to_vec(),
-                }
+                StatusEntry { kind: changed(letters, submodule)?, path: path.to_vec() }
             }
             b'2' => {
                 let words: Vec<&[u8]> = rest.splitn(9, |&b| b == b' ').collect();
                 let path = words.get(8)?;
-                StatusEntry {
-                    kind: StatusKind::Renamed {
-                        from: fields.next()?.to_vec(),
-                    },
-                    path: path.to_vec(),
-                }
+                StatusEntry { kind: StatusKind::Renamed { from: fields.next()?.to_vec() }, path: path.to_vec() }
             }
             b'u' => {
                 let words: Vec<&[u8]> = rest.splitn(10, |&b| b == b' ').collect();
-                StatusEntry {
-                    kind: StatusKind::Unmerged,
-                    path: words.get(9)?.to_vec(),
-                }
+                StatusEntry { kind: StatusKind::Unmerged, path: words.get(9)?.to_vec() }
             }
             _ => return None,
         };
@@ -277,10 +251,7 @@ fn changed(letters: &[u8], submodule: &[u8]) -> Option<StatusKind> {
             dirty: modified == b'M' || untracked == b'U',
         });
     }
-    Some(StatusKind::Changed {
-        index: char::from(index),
-        worktree: char::from(worktree),
-    })
+    Some(StatusKind::Changed { index: char::from(index), worktree: char::from(worktree) })
 }
 
 fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
