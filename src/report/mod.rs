@@ -67,7 +67,7 @@ ERROR: failed to solve: process \"/bin/sh -c docker login -p s3cret-six\" did no
             writer.finish(&mut out).unwrap();
             let out = String::from_utf8(out).unwrap();
             assert!(!out.contains("s3cret"), "{out}");
-            assert!(out.contains("****"), "{out}");
+            assert!(out.contains("****") || out.contains(r"\*\*\*\*"), "{out}");
         }
     }
 }
