@@ -8,5 +8,6 @@ pub mod cli;
 pub mod evidence;
 pub mod freshness;
 pub mod log;
+pub mod redact;
 pub mod report;
 pub mod rules;

@@ -25,6 +25,7 @@ use crate::{
         Instant, Reader,
         source::{self, CHUNK_BYTES, SourceError},
     },
+    redact::{self, Redacted, Redactor},
     report::{
         BuildWriter, escape,
         text::{Layout, Order, ShowText, questions},
@@ -66,8 +67,10 @@ fn file(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
     let mut out = BufWriter::new(anstream::AutoStream::new(io::stdout().lock(), color));
     let mut writer = ShowText::new(layout(&console::Term::stdout()));
     let mut overall = Overall::default();
+    let redactor = Redactor::default();
     let end = reading::read(&args.log, |build| {
         overall.add(&build);
+        let build = Redacted::build(build, &redactor);
         writer.build(&build, &mut out)?;
         questions::write(&build, &mut out)?;
         Ok(())
@@ -116,9 +119,11 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
     if dropped > 0 {
         writeln!(out, "{} before these are left out; `bklog show` shows them all\n", units::count(dropped, "build"))?;
     }
-    for build in &builds {
-        writer.build(build, &mut out)?;
-        questions::write(build, &mut out)?;
+    let redactor = Redactor::default();
+    for build in builds {
+        let build = Redacted::build(build, &redactor);
+        writer.build(&build, &mut out)?;
+        questions::write(&build, &mut out)?;
     }
     out.flush()?;
     drop(out);
@@ -163,7 +168,7 @@ fn running<F: FnMut(Build)>(collector: &Collector<F>, steps_before: usize) -> St
     let mut text = format!("{} done", units::count(steps_before + collector.ended_steps(), "step"));
     let mut steps = collector.running();
     if let Some(name) = steps.next() {
-        text += &format!(" · {}", escape::terminal(name));
+        text += &format!(" · {}", escape::terminal(&redact::text(name)));
         let more = steps.count();
         if more > 0 {
             text += &format!(" · and {more} more");
@@ -189,7 +194,7 @@ fn finish(overall: &Overall, name: &str, lines: u64, early_errors: &[String]) ->
         return Ok(overall.exit_code());
     }
     Err(match early_errors.first() {
-        Some(error) => CliError::FailedEarly(error.clone()),
+        Some(error) => CliError::FailedEarly(redact::text(error).into_owned()),
         None => CliError::NoBuild { name: name.to_owned(), lines },
     })
 }
