@@ -3,6 +3,7 @@
 mod check;
 mod error;
 pub mod exit_code;
+mod judging;
 mod live;
 mod overall;
 mod reading;
