@@ -325,3 +325,7 @@ fn has_own_repository(dir: &Path, root: &Path) -> bool {
 pub(super) fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or(text)
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;
