@@ -168,7 +168,7 @@ impl<'a> Judge<'a> {
     fn remote_code(&mut self, number: usize, build: &Build) {
         for step in build.steps.iter().filter(|step| step.parts.kind == Kind::Instruction) {
             match step.parts.keyword {
-                Some("RUN") if step.status == Status::Cached => {
+                Some("RUN") if step.status == Status::Cached || (step.pulled && step.status == Status::Done) => {
                     let Some(fetch) = super::remote::unpinned_fetch(step.instruction()) else {
                         continue;
                     };

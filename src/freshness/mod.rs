@@ -6,6 +6,7 @@
 
 pub mod judge;
 pub mod key;
+mod local;
 pub mod past;
 pub mod plan;
 pub mod remote;

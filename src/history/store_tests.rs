@@ -102,10 +102,10 @@ fn a_writer_that_was_killed_leaves_nothing_that_is_read() {
     let history = History::open(dir.path(), "a/b.c");
     history.record(&run("one", 1), &[step()], &[sync("aa")]).unwrap();
     let place = history.newest_runs().remove(0);
-    std::fs::write(place.with_file_name(".writing-x.tmp"), b"PAR1").unwrap();
+    fs::write(place.with_file_name(".writing-x.tmp"), b"PAR1").unwrap();
     assert_eq!(history.last_run().unwrap().run.as_deref(), Some("one"));
     // A file that another program broke is named and left out.
-    std::fs::write(place.with_file_name("20990101T000000.000000000Z-broken.parquet"), b"PAR1 no more").unwrap();
+    fs::write(place.with_file_name("20990101T000000.000000000Z-broken.parquet"), b"PAR1 no more").unwrap();
     assert_eq!(history.last_run().unwrap().run.as_deref(), Some("one"));
     assert_eq!(history.problems().len(), 1);
     assert!(history.problems()[0].contains("broken"));
@@ -143,7 +143,7 @@ fn further_columns_of_the_same_version_are_no_hindrance() {
 fn an_unwritable_place_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
-    std::fs::write(&file, "").unwrap();
+    fs::write(&file, "").unwrap();
     let error = History::open(&file, "p").record(&run("one", 1), &[], &[]).unwrap_err();
     assert!(matches!(error, HistoryError::Io { .. }), "{error}");
 }

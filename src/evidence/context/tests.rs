@@ -84,7 +84,7 @@ fn git(dir: &Path, args: &[&str]) {
     assert!(status.success(), "{args:?}");
 }
 
-fn ids(dir: &Path) -> std::collections::HashMap<String, ContentId> {
+fn ids(dir: &Path) -> HashMap<String, ContentId> {
     let tree = WorkTree::open(dir).unwrap();
     let entries = list(dir, &IgnoreRules::parse(b".git").unwrap(), None).unwrap();
     identify(dir, &entries, Some(&tree), &|_| None)
