@@ -7,6 +7,7 @@ use clap::Args;
 use super::error::CliError;
 use crate::build::Build;
 use crate::evidence::build_command::{self, BuildCommand, CommandError};
+use crate::evidence::image::Image;
 use crate::freshness::{Input, NoPast, Past, Report, check};
 use crate::redact::Redactor;
 
@@ -44,6 +45,10 @@ pub(super) struct EvidenceArgs {
     /// When the build began (RFC 3339, or seconds since 1970)
     #[arg(long, value_name = "TIME")]
     started_at: Option<String>,
+
+    /// The image that was made: an archive of docker save or an OCI layout. Its bytes outrank all other evidence
+    #[arg(long, value_name = "ARCHIVE")]
+    image: Option<PathBuf>,
 
     /// The build context, where no --build says it
     #[arg(long, value_name = "DIR")]
@@ -86,6 +91,13 @@ impl EvidenceArgs {
             Some(history) => history,
             None => &NoPast,
         };
+        let image = match self.image.as_deref().map(Image::read).transpose() {
+            Ok(image) => image,
+            Err(error) => {
+                notes.push(error.to_string());
+                None
+            }
+        };
         let input = Input {
             builds,
             commands: &commands,
@@ -95,6 +107,7 @@ impl EvidenceArgs {
             cwd: &cwd,
             env: &env,
             past,
+            image: image.as_ref(),
         };
         let mut report = check(&input);
         report.notes.splice(0..0, notes);

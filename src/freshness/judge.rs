@@ -8,6 +8,7 @@ use crate::build::{Build, Kind, Status, Step};
 use crate::evidence::build_command::BuildCommand;
 use crate::evidence::build_target::{BuildTarget, Env};
 use crate::evidence::git::GitError;
+use crate::evidence::image::Image;
 use crate::rules::finding::{Confidence, Finding, InLog, Location, Severity};
 
 use super::past::{Copies, Past};
@@ -33,6 +34,8 @@ pub struct Input<'a> {
     pub env: &'a Env<'a>,
     /// The record.
     pub past: &'a dyn Past,
+    /// The image that the last build made.
+    pub image: Option<&'a Image>,
 }
 
 impl std::fmt::Debug for Input<'_> {
@@ -227,6 +230,16 @@ impl<'a> Judge<'a> {
         let Said { verdict, because, baseline, changed_files } = said;
         let (name, status, index) = (step.name.clone(), step.status, step.index);
         self.verdicts.insert(place, StepVerdict { build, index, name, status, verdict, because, baseline, changed_files });
+    }
+
+    /// Takes back what was said of the content of a step, because there is better evidence.
+    pub(super) fn withdraw(&mut self, build: usize, index: u32) {
+        self.verdicts.remove(&(build, index));
+        let said = |finding: &Finding| {
+            matches!(finding.rule, "stale-copy" | "sync-blind-spot")
+                && finding.in_log.is_some_and(|at| at.build == build && at.index == Some(index))
+        };
+        self.report.findings.retain(|finding| !said(finding));
     }
 
     pub(super) fn raise(&mut self, build: usize, step: &Step, raised: Raised) {

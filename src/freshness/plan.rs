@@ -81,6 +81,8 @@ pub struct View<'d> {
     index: StepIndex<'d>,
     /// What each command takes, by stage and first line.
     uses: BTreeMap<(usize, usize), Vec<Use>>,
+    /// The working directory of each command, where a WORKDIR made it absolute.
+    workdirs: BTreeMap<(usize, usize), String>,
     /// The stages that the target needs.
     pub needed: std::collections::BTreeSet<usize>,
 }
@@ -117,6 +119,7 @@ impl<'d> View<'d> {
         let index = StepIndex::new(&environment);
         let needed = environment.needed_stages().unwrap_or_else(|_| (0..file.stages.len()).collect());
         let mut uses: BTreeMap<(usize, usize), Vec<Use>> = BTreeMap::new();
+        let mut workdirs = BTreeMap::new();
         for stage in 0..file.stages.len() {
             environment.walk(stage, |running, scope| {
                 let expand = |word: &str| environment.lexer().word(word, &scope.variables).unwrap_or_else(|_| word.to_owned());
@@ -142,10 +145,11 @@ impl<'d> View<'d> {
                     }
                     _ => {}
                 }
+                workdirs.extend(scope.workdir.clone().map(|workdir| ((stage, running.command.line), workdir)));
                 uses.entry((stage, running.command.line)).or_default().extend(found);
             });
         }
-        Self { environment, index, uses, needed }
+        Self { environment, index, uses, workdirs, needed }
     }
 
     /// Finds the command of a step. `names` are the names of all targets of the build.
@@ -169,6 +173,11 @@ impl<'d> View<'d> {
     /// What the command at a place takes.
     pub fn uses(&self, stage: usize, line: usize) -> &[Use] {
         self.uses.get(&(stage, line)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The working directory of a command; `None` where only the base image knows it.
+    pub fn workdir(&self, stage: usize, line: usize) -> Option<String> {
+        self.workdirs.get(&(stage, line)).cloned()
     }
 
     /// The paths that the build follows in an origin; `None` is all of it.

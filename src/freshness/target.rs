@@ -96,10 +96,8 @@ impl Judge<'_> {
                 }
             };
             for taken in uses {
-                let name = match &taken.origin {
-                    Origin::Context => None,
-                    Origin::NamedContext(name) => Some(name.clone()),
-                    Origin::Stage(_) | Origin::Image(_) => continue,
+                let Some(name) = context_key(&taken.origin) else {
+                    continue;
                 };
                 if !contexts.contains_key(&name) {
                     let state = self.context(number, build, target, only, name.as_deref(), view, &steps, &keys, seen);
@@ -124,6 +122,14 @@ impl Judge<'_> {
         if let Some(view) = view {
             self.stages(number, target, view, &located, &mut worst);
             self.old_bases(number, command, target, view, &located, sharing);
+            let is_last = number + 1 == self.input.builds.len();
+            if let Some(image) = self.input.image.filter(|_| is_last && only) {
+                let context = |taken: &Use| match contexts.get(&context_key(&taken.origin)?) {
+                    Some(Context::Local(state)) => Some(&**state),
+                    _ => None,
+                };
+                self.by_image(number, target, image, view, &located, &context);
+            }
         }
         self.cache_mounts(number, target, &contexts, &located);
         self.tree_findings(number, build, target, &contexts);
@@ -674,6 +680,15 @@ fn known(copies: &Copies) -> impl Fn(&Entry) -> Option<ContentId> + use<> {
         let (inode, ctime, content) = disk.get(&entry.path)?;
         let settled = entry.ctime_ns.saturating_add(RACY_NS) < recorded;
         (*inode != 0 && *inode == entry.inode && *ctime == entry.ctime_ns && settled).then(|| content.clone())
+    }
+}
+
+/// The name of a context: the main one has none. `None` for what is no context.
+fn context_key(origin: &Origin) -> Option<Option<String>> {
+    match origin {
+        Origin::Context => Some(None),
+        Origin::NamedContext(name) => Some(Some(name.clone())),
+        Origin::Stage(_) | Origin::Image(_) => None,
     }
 }
 
