@@ -53,7 +53,7 @@ enum When {
 #[derive(Debug, Subcommand)]
 enum Command {
     Show(show::ShowArgs),
-    Check(check::CheckArgs),
+    Check(Box<check::CheckArgs>),
 }
 
 const EXIT_CODES: &str = "\

@@ -23,7 +23,7 @@ fn bytes(figure: u64) -> Option<Figure> {
 fn a_file_listed_the_same_stays_old_until_it_is_touched() {
     let before = listing(&[("a", 5, 1, "old"), ("b", 9, 1, "b")]).fresh();
     let same = listing(&[("a", 5, 1, "new"), ("b", 9, 1, "b")]);
-    let replayed = replay(&[before.clone()], &same, bytes(same.sizes.listing), false);
+    let replayed = replay(std::slice::from_ref(&before), &same, bytes(same.sizes.listing), false);
     assert_eq!(replayed.agreement, Agreement::Fits);
     assert!(replayed.nothing_read);
     assert_eq!(replayed.held["a"].holds(&id("new")), Some(false));
@@ -37,7 +37,7 @@ fn a_file_listed_the_same_stays_old_until_it_is_touched() {
 fn a_full_transfer_is_a_new_copy() {
     let before = listing(&[("a", 5, 1, "old")]).fresh();
     let now = listing(&[("a", 5, 1, "new")]);
-    let replayed = replay(&[before.clone()], &now, bytes(now.sizes.full()), false);
+    let replayed = replay(std::slice::from_ref(&before), &now, bytes(now.sizes.full()), false);
     assert_eq!((replayed.agreement, replayed.held["a"].clone()), (Agreement::Full, Held::Known(id("new"))));
     assert_eq!(replayed.after, [now.fresh()]);
     assert_eq!(replay(&[before], &now, bytes(now.sizes.full()), true).after.len(), 2);
