@@ -43,6 +43,7 @@ pub(super) enum CliError {
         hint: &'static str,
     },
     /// The history cannot be used.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
     #[error("{0}")]
     History(String),
     /// Nobody pipes anything in.

@@ -249,7 +249,6 @@ mod with_history {
 
 #[cfg(not(feature = "history"))]
 impl EvidenceArgs {
-    #[expect(clippy::unused_self, reason = "the same call as with the feature")]
     fn open_history(&self, _cwd: &Path) -> Result<Option<NoPast>, CliError> {
         if self.history.is_some() || self.record {
             let hint = "leave --history and --record out, or use a bklog with the feature `history`";

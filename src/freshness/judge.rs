@@ -117,7 +117,7 @@ pub(super) struct Raised {
 /// The state of a check.
 pub(super) struct Judge<'a> {
     pub(super) input: &'a Input<'a>,
-    trees: HashMap<PathBuf, Option<Rc<Reference>>>,
+    trees: BTreeMap<PathBuf, Option<Rc<Reference>>>,
     /// Copies under the keys that builds of this log have used.
     copies: HashMap<String, Copies>,
     pub(super) last_run: Option<RunRef>,
@@ -129,7 +129,7 @@ impl<'a> Judge<'a> {
     fn new(input: &'a Input<'a>) -> Self {
         Self {
             input,
-            trees: HashMap::new(),
+            trees: BTreeMap::new(),
             copies: HashMap::new(),
             last_run: input.past.last_run(),
             verdicts: BTreeMap::new(),
