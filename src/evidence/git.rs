@@ -300,9 +300,21 @@ impl Repository {
     /// # Errors
     /// [`GitError::UnknownRevision`], [`GitError::Shallow`].
     pub fn tree(&self, revision: &str, prefix: &[u8]) -> Result<Vec<TreeEntry>, GitError> {
+        self.list_tree(revision, prefix, &["-l"])
+    }
+
+    /// As [`Repository::tree`], without the sizes, for which git has to look into every object.
+    ///
+    /// # Errors
+    /// As [`Repository::tree`].
+    pub fn tree_without_sizes(&self, revision: &str) -> Result<Vec<TreeEntry>, GitError> {
+        self.list_tree(revision, b"", &[])
+    }
+
+    fn list_tree(&self, revision: &str, prefix: &[u8], more: &[&str]) -> Result<Vec<TreeEntry>, GitError> {
         let commit = self.resolve(revision)?;
         let mut command = self.command(&self.dir);
-        command.args(["--literal-pathspecs", "ls-tree", "-r", "-z", "-l", "--full-tree", "--no-abbrev"]);
+        command.args(["--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", "--no-abbrev"]).args(more);
         command.arg(&commit).arg("--");
         if !prefix.is_empty() {
             command.arg(bytes_to_path(prefix));

@@ -58,7 +58,7 @@ impl Reference {
                     }
                     between.insert(change.path);
                 }
-                let entries = work.repository().tree(&commit, b"")?;
+                let entries = work.repository().tree_without_sizes(&commit)?;
                 let expected = Some(entries.into_iter().map(|entry| (entry.path.clone(), entry)).collect());
                 Self { work, commit, known: true, expected, between }
             }

@@ -78,7 +78,7 @@ impl WorkTree {
         let repository = Repository::open(dir)?;
         let root = repository.root().ok_or(GitError::Bare)?.to_owned();
         let head = repository.head()?;
-        let tree = repository.tree(&head, b"")?.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
+        let tree = repository.tree_without_sizes(&head)?.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
         let mut changed = HashMap::new();
         for entry in repository.status(false)? {
             if let StatusKind::Renamed { from } = &entry.kind {
