@@ -6,7 +6,11 @@
 pub mod build;
 pub mod cli;
 pub mod evidence;
+pub mod freshness;
+#[cfg(feature = "history")]
+pub mod history;
 pub mod log;
+pub mod redact;
 pub mod report;
 pub mod rules;
 pub mod trend;

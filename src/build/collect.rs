@@ -322,6 +322,7 @@ impl Open {
             log_head: Vec::new(),
             transferred_bytes: None,
             clipped: false,
+            pulled: false,
             warnings: Vec::new(),
             error: None,
             lines: (at.line, at.line),
@@ -424,6 +425,7 @@ fn step_event(step: &mut Step, at: At, event: Event<'_>, room: &mut usize) {
         Event::Progress { progress, .. } if progress.id.starts_with(b"transferring ") => {
             step.transferred_bytes = progress.current.or(step.transferred_bytes);
         }
+        Event::Progress { progress, .. } if progress.id.starts_with(b"extracting sha256:") => step.pulled = true,
         Event::Warning { text, .. } => push(room, &mut step.warnings, text),
         Event::Ended { end, .. } => {
             *room += step.error.take().map_or(0, |error| error.len());

@@ -11,21 +11,26 @@ use clap::{Args, ValueEnum};
 
 use super::{
     error::CliError,
+    exit_code,
+    judging::EvidenceArgs,
     live::{PipeState, Progress, Tee, outlive_the_first_interrupt},
     overall::Overall,
     reading::{self, display_name},
 };
 use crate::{
     build::{Build, collect::Collector},
+    freshness::{Report, Verdict},
     log::{
         Instant, Reader,
         source::{self, CHUNK_BYTES, SourceError},
     },
+    redact::{self, Redacted, Redactor},
     report::{
-        BuildWriter, escape,
+        BuildWriter, check_json, escape,
         text::{Layout, Order, ShowText, questions},
         units,
     },
+    rules::finding::{Finding, Severity},
 };
 
 /// Pass a build through and sum it up, or sum up the builds of a log
@@ -39,9 +44,25 @@ pub(super) struct CheckArgs {
     #[arg(long, short)]
     quiet: bool,
 
-    /// From which severity on the exit code is 1. There is nothing yet that is found; a build that failed is 4 all the same
+    #[command(flatten)]
+    evidence: EvidenceArgs,
+
+    /// The form of the report
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+
+    /// From which severity on the exit code is 1; a build that failed is 4 if nothing was found
     #[arg(long, value_name = "SEVERITY", default_value = "error")]
     fail_on: FailOn,
+}
+
+/// The forms of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// The threshold of the exit code.
@@ -52,24 +73,80 @@ enum FailOn {
     Never,
 }
 
+impl FailOn {
+    /// Says whether something was found that is to fail the caller.
+    fn is_reached(self, findings: &[Finding]) -> bool {
+        let least = match self {
+            Self::Error => Severity::Error,
+            Self::Warning => Severity::Warning,
+            Self::Never => return false,
+        };
+        findings.iter().any(|finding| finding.suppressed.is_none() && finding.severity >= least)
+    }
+}
+
 /// Runs the command.
 pub(super) fn run(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
     if args.log == "-" { pipe(args, color) } else { file(args, color) }
 }
 
-/// Sums up a log file.
+/// Judges a log file.
 fn file(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
     let mut out = BufWriter::new(anstream::AutoStream::new(io::stdout(), color));
-    let mut writer = ShowText::new(layout(&console::Term::stdout()));
     let mut overall = Overall::default();
+    let mut builds = Vec::new();
     let end = reading::read(&args.log, |build| {
-        overall.add(build);
-        writer.build(build, &mut out)?;
-        questions::write(build, &mut out)?;
+        overall.add(&build);
+        builds.push(build);
         Ok(())
-    })?;
+    });
+    // A log that breaks off is judged as far as it goes.
+    let end = match end {
+        Err(error) if builds.is_empty() => return Err(error),
+        other => other,
+    };
+    let report = args.evidence.judge(&builds)?;
+    if args.format == Format::Json {
+        check_json::write(&report.steps, &report.findings, report.commit.as_deref(), &report.notes, &mut out)?;
+    } else {
+        summary(builds, &report, &args.evidence.redactor(), layout(&console::Term::stdout()), &mut out)?;
+    }
     out.flush()?;
+    let end = end?;
+    if args.fail_on.is_reached(&report.findings) {
+        return Ok(exit_code::FINDINGS);
+    }
     finish(&overall, display_name(&args.log), end.lines, &end.early_errors)
+}
+
+/// The steps, the questions, and what was found.
+fn summary(builds: Vec<Build>, report: &Report, redactor: &Redactor, layout: Layout, out: &mut dyn Write) -> Result<(), CliError> {
+    let mut writer = ShowText::new(layout);
+    let judged = !report.steps.iter().all(|step| step.verdict == Verdict::Unknown);
+    for build in builds {
+        let build = Redacted::build(build, redactor);
+        writer.build(&build, out)?;
+        if !judged {
+            questions::write(&build, out)?;
+        }
+    }
+    for step in report.steps.iter().filter(|step| judged && step.verdict != Verdict::Fresh) {
+        writeln!(out, "{:8} #{} {}", step.verdict.name(), step.index, escape::terminal(&step.name))?;
+        writeln!(out, "         {}", escape::terminal(&step.because))?;
+    }
+    for finding in &report.findings {
+        writeln!(out, "{}: {}", finding.rule, escape::terminal(&finding.message))?;
+        for line in &finding.evidence {
+            writeln!(out, "   |  {}", escape::terminal(line))?;
+        }
+        if !finding.help.is_empty() {
+            writeln!(out, "   = do: {}", escape::terminal(&finding.help))?;
+        }
+    }
+    for note in &report.notes {
+        writeln!(out, "note: {}", escape::terminal(note))?;
+    }
+    Ok(())
 }
 
 /// Passes standard input through, reads it on the way, and sums it up on standard error.
@@ -105,15 +182,26 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
         return Err(error.into());
     }
     let mut out = BufWriter::new(anstream::AutoStream::new(io::stderr().lock(), color));
-    if dropped > 0 {
-        writeln!(out, "\n{} before these are left out; `bklog show` shows them all", units::count(dropped, "build"))?;
+    if !builds.is_empty() {
+        writeln!(out)?;
     }
-    summary(&builds, &mut out)?;
+    if dropped > 0 {
+        writeln!(out, "{} before these are left out; `bklog show` shows them all\n", units::count(dropped, "build"))?;
+    }
+    let report = if builds.is_empty() { Report::default() } else { args.evidence.judge(&builds)? };
+    if args.format == Format::Json {
+        check_json::write(&report.steps, &report.findings, report.commit.as_deref(), &report.notes, &mut out)?;
+    } else {
+        summary(builds, &report, &args.evidence.redactor(), layout(&console::Term::stderr()), &mut out)?;
+    }
     out.flush()?;
     drop(out);
     read?;
     if bytes == 0 {
         return Err(CliError::Empty(display_name("-").to_owned()));
+    }
+    if args.fail_on.is_reached(&report.findings) {
+        return Ok(exit_code::FINDINGS);
     }
     let overall = overall.borrow();
     finish(&overall, display_name("-"), lines, &early_errors)
@@ -151,7 +239,7 @@ fn running<F: FnMut(Build)>(collector: &Collector<F>, steps_before: usize) -> St
     let mut text = format!("{} done", units::count(steps_before + collector.ended_steps(), "step"));
     let mut steps = collector.running();
     if let Some(name) = steps.next() {
-        text += &format!(" · {}", escape::terminal(name));
+        text += &format!(" · {}", escape::terminal(&redact::text(name)));
         let more = steps.count();
         if more > 0 {
             text += &format!(" · and {more} more");
@@ -165,22 +253,15 @@ fn finish(overall: &Overall, name: &str, lines: u64, early_errors: &[String]) ->
         return Ok(overall.exit_code());
     }
     Err(match early_errors.first() {
-        Some(error) => CliError::FailedEarly(error.clone()),
+        Some(error) => CliError::FailedEarly(redact::text(error).into_owned()),
         None => CliError::NoBuild { name: name.to_owned(), lines },
     })
 }
 
-/// Sums builds up for the terminal behind standard error.
-pub(super) fn summary(builds: &[Build], out: &mut dyn Write) -> io::Result<()> {
-    let mut writer = ShowText::new(layout(&console::Term::stderr()));
-    for (n, build) in builds.iter().enumerate() {
-        if n == 0 {
-            writeln!(out)?;
-        }
-        writer.build(build, out)?;
-        questions::write(build, out)?;
-    }
-    Ok(())
+/// Sums builds up, unjudged, for the terminal behind standard error.
+pub(super) fn unjudged_summary(builds: Vec<Build>, out: &mut dyn Write) -> Result<(), CliError> {
+    writeln!(out)?;
+    summary(builds, &Report::default(), &Redactor::default(), layout(&console::Term::stderr()), out)
 }
 
 /// The time at which a piece arrives.

@@ -50,7 +50,19 @@ pub(super) enum CliError {
         /// Why.
         cause: io::Error,
     },
-    /// There is nothing to read.
+    /// The arguments contradict each other or what they name.
+    #[error("{what}")]
+    Usage {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The history cannot be used.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("{0}")]
+    History(String),
+    /// Nobody pipes anything in.
     #[error("nothing to read: standard input is a terminal")]
     TerminalInput,
 }
@@ -61,13 +73,18 @@ impl CliError {
         match self {
             Self::Empty(_) => Some("docker writes its progress to standard error: add 2>&1 before the pipe or file"),
             Self::NoBuild { .. } => Some("build with --progress=plain and keep standard error (2>&1); `bklog help` lists what is read"),
+            Self::Usage { hint, .. } => Some(hint),
             Self::TerminalInput => {
                 Some("pipe a build into it, `docker build --progress=plain . 2>&1 | bklog`, or name a log: `bklog show build.log`")
             }
             Self::Source(SourceError::Read { .. }) => Some("the file may be cut off or damaged; what could be read is shown"),
-            Self::ReaderGone | Self::Output(_) | Self::Source(_) | Self::FailedEarly(_) | Self::Series { .. } | Self::Command { .. } => {
-                None
-            }
+            Self::ReaderGone
+            | Self::Output(_)
+            | Self::Source(_)
+            | Self::FailedEarly(_)
+            | Self::Series { .. }
+            | Self::Command { .. }
+            | Self::History(_) => None,
         }
     }
 
@@ -75,7 +92,7 @@ impl CliError {
         match self {
             Self::ReaderGone => exit_code::SUCCESS,
             Self::FailedEarly(_) => exit_code::BUILD_FAILED,
-            Self::TerminalInput | Self::Command { .. } => exit_code::USAGE,
+            Self::TerminalInput | Self::Command { .. } | Self::Usage { .. } | Self::History(_) => exit_code::USAGE,
             Self::Output(_) | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } | Self::Series { .. } => exit_code::NOT_A_LOG,
         }
     }

@@ -3,6 +3,7 @@
 mod check;
 mod error;
 pub mod exit_code;
+mod judging;
 mod live;
 mod overall;
 mod reading;
@@ -54,7 +55,7 @@ enum When {
 #[derive(Debug, Subcommand)]
 enum Command {
     Show(show::ShowArgs),
-    Check(check::CheckArgs),
+    Check(Box<check::CheckArgs>),
     Run(run::RunArgs),
     Trend(trend::TrendArgs),
 }

@@ -54,7 +54,7 @@ const BUILDS_WAITING: usize = 16;
 ///
 /// Reading and unpacking, understanding, and writing go on side by side: a log of hundreds of megabytes takes as long as the slowest of
 /// the three. Memory is bound by what may wait in between.
-pub(super) fn read(name: &str, take: impl FnMut(&Build) -> Result<(), CliError> + Send) -> Result<LogEnd, CliError> {
+pub(super) fn read(name: &str, take: impl FnMut(Build) -> Result<(), CliError> + Send) -> Result<LogEnd, CliError> {
     let source = open(name)?;
     std::thread::scope(|scope| {
         let (full, pieces) = mpsc::sync_channel(PIECES_AHEAD);
@@ -94,8 +94,8 @@ fn read_ahead(mut source: impl Read, full: &mpsc::SyncSender<io::Result<Vec<u8>>
     }
 }
 
-fn write_all(builds: &mpsc::Receiver<Build>, mut take: impl FnMut(&Build) -> Result<(), CliError>) -> Result<(), CliError> {
-    builds.iter().try_for_each(|build| take(&build))
+fn write_all(builds: &mpsc::Receiver<Build>, mut take: impl FnMut(Build) -> Result<(), CliError>) -> Result<(), CliError> {
+    builds.iter().try_for_each(|build| take(build))
 }
 
 fn understand(

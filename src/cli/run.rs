@@ -11,7 +11,7 @@ use std::{
 use clap::Args;
 
 use super::{
-    check::{arrival, summary},
+    check::{arrival, unjudged_summary},
     error::CliError,
     exit_code,
     live::{Progress, outlive_the_first_interrupt},
@@ -79,7 +79,7 @@ pub(super) fn run(args: &RunArgs, color: anstream::ColorChoice) -> Result<u8, Cl
     let status = child.wait().map_err(|cause| CliError::Command { name: name(&args.command), cause })?;
     if !builds.is_empty() {
         let mut out = BufWriter::new(anstream::AutoStream::new(io::stderr().lock(), color));
-        summary(&builds, &mut out)?;
+        unjudged_summary(builds, &mut out)?;
         out.flush()?;
     }
     Ok(code(status, &overall))

@@ -12,7 +12,10 @@ pub mod trend;
 use std::io::{self, Write};
 
 use super::{BuildWriter, escape, savings::Savings, units};
-use crate::build::{Build, DurationSource, Outcome};
+use crate::{
+    build::{Build, DurationSource, Outcome},
+    redact::Redacted,
+};
 use style::{BOLD, DIM, painted};
 
 /// In which order the table shows the steps.
@@ -57,7 +60,7 @@ impl BuildWriter for ShowText {
         writeln!(out, "{}", painted(BOLD, escape::terminal(name)))
     }
 
-    fn build(&mut self, build: &Build, out: &mut dyn Write) -> io::Result<()> {
+    fn build(&mut self, build: &Redacted<Build>, out: &mut dyn Write) -> io::Result<()> {
         self.separate(out)?;
         writeln!(out, "{}", headline(build))?;
         writeln!(out)?;
