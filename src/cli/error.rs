@@ -5,6 +5,7 @@ use std::io;
 use super::exit_code;
 use crate::{
     log::source::SourceError,
+    policy::PolicyError,
     report::{escape, text::style},
 };
 
@@ -34,6 +35,17 @@ pub(super) enum CliError {
     /// The build failed before its first step.
     #[error("the build failed before its first step: {0}")]
     FailedEarly(String),
+    /// The settings file cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// No rule has the name.
+    #[error("no rule is called {name:?}{}", near.map_or(String::new(), |near| format!(": did you mean {near}?")))]
+    UnknownRule {
+        /// The name.
+        name: String,
+        /// The one that is nearest.
+        near: Option<&'static str>,
+    },
     /// There is nothing to read.
     #[error("nothing to read: standard input is a terminal")]
     TerminalInput,
@@ -49,7 +61,8 @@ impl CliError {
                 Some("pipe a build into it, `docker build --progress=plain . 2>&1 | bklog`, or name a log: `bklog show build.log`")
             }
             Self::Source(SourceError::Read { .. }) => Some("the file may be cut off or damaged; what could be read is shown"),
-            Self::ReaderGone | Self::Output(_) | Self::Source(_) | Self::FailedEarly(_) => None,
+            Self::UnknownRule { .. } => Some("`bklog explain` lists all rules"),
+            Self::ReaderGone | Self::Output(_) | Self::Source(_) | Self::FailedEarly(_) | Self::Policy(_) => None,
         }
     }
 
@@ -57,7 +70,7 @@ impl CliError {
         match self {
             Self::ReaderGone => exit_code::SUCCESS,
             Self::FailedEarly(_) => exit_code::BUILD_FAILED,
-            Self::TerminalInput => exit_code::USAGE,
+            Self::TerminalInput | Self::Policy(_) | Self::UnknownRule { .. } => exit_code::USAGE,
             Self::Output(_) | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } => exit_code::NOT_A_LOG,
         }
     }

@@ -3,6 +3,7 @@
 mod check;
 mod error;
 pub mod exit_code;
+mod explain;
 mod live;
 mod overall;
 mod reading;
@@ -53,6 +54,7 @@ enum When {
 enum Command {
     Show(show::ShowArgs),
     Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
 }
 
 const EXIT_CODES: &str = "\
@@ -79,6 +81,7 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         None => check::run(&cli.check, color),
         Some(Command::Check(args)) => check::run(&args, color),
+        Some(Command::Explain(args)) => explain::run(&args, color),
         Some(Command::Show(args)) => show::run(&args, color),
     };
     let code = match result {

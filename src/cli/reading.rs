@@ -18,6 +18,8 @@ pub(super) struct LogEnd {
     pub(super) builds: u64,
     /// Errors of a build that failed before its first step.
     pub(super) early_errors: Vec<String>,
+    /// Lines outside of builds that name a commit or a prune.
+    pub(super) remarks: Vec<(u64, String)>,
     /// Lines in it.
     pub(super) lines: u64,
 }
@@ -67,6 +69,7 @@ pub(super) fn read(name: &str, mut take: impl FnMut(Build) -> Result<(), CliErro
     let (lines, bytes) = (reader.lines(), reader.bytes());
     let collector = reader.finish();
     let early_errors = collector.early_errors().to_vec();
+    let remarks = collector.remarks().to_vec();
     drop(collector);
     if let Some(error) = failed.or(broken) {
         return Err(error);
@@ -74,5 +77,5 @@ pub(super) fn read(name: &str, mut take: impl FnMut(Build) -> Result<(), CliErro
     if bytes == 0 {
         return Err(CliError::Empty(display_name(name).to_owned()));
     }
-    Ok(LogEnd { builds, early_errors, lines })
+    Ok(LogEnd { builds, early_errors, remarks, lines })
 }

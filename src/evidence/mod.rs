@@ -13,4 +13,5 @@ mod go_match;
 mod go_regex;
 pub mod ignore;
 pub mod interpolate;
+pub mod remote_code;
 pub mod yaml;
