@@ -10,11 +10,12 @@ use std::{
     },
 };
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{
     error::CliError,
     exit_code,
+    judging::{self, CheckFormat, JudgingArgs},
     live::{PipeState, Progress, Tee},
     overall::Overall,
     reading::{self, display_name},
@@ -28,7 +29,7 @@ use crate::{
     redact::{self, Redacted, Redactor},
     report::{
         BuildWriter, escape,
-        text::{Layout, Order, ShowText, questions},
+        text::{Layout, Order, ShowText},
         units,
     },
 };
@@ -44,18 +45,12 @@ pub(super) struct CheckArgs {
     #[arg(long, short)]
     quiet: bool,
 
-    /// From which severity on the exit code is 1. There is nothing yet that is found; a build that failed is 4 all the same
-    #[arg(long, value_name = "SEVERITY", default_value = "error")]
-    fail_on: FailOn,
+    #[command(flatten)]
+    judging: JudgingArgs,
 }
 
-/// The threshold of the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FailOn {
-    Error,
-    Warning,
-    Never,
-}
+/// So many builds of one log are judged; more are no deploy that anybody watches.
+const JUDGED: usize = 2_000;
 
 /// Runs the command.
 pub(super) fn run(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
@@ -64,19 +59,46 @@ pub(super) fn run(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, 
 
 /// Sums up a log file.
 fn file(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
-    let mut out = BufWriter::new(anstream::AutoStream::new(io::stdout().lock(), color));
-    let mut writer = ShowText::new(layout(&console::Term::stdout()));
+    let policy = args.judging.policy()?;
     let mut overall = Overall::default();
-    let redactor = Redactor::default();
+    let mut builds = Vec::new();
     let end = reading::read(&args.log, |build| {
         overall.add(&build);
-        let build = Redacted::build(build, &redactor);
-        writer.build(&build, &mut out)?;
-        questions::write(&build, &mut out)?;
+        if builds.len() < JUDGED {
+            builds.push(build);
+        }
         Ok(())
     })?;
+    let code = finish(&overall, display_name(&args.log), end.lines, &end.early_errors)?;
+    let (report, redactor) = judging::by_log_alone(display_name(&args.log), &builds, &end.remarks, &policy)?;
+    let layout = layout(&console::Term::stdout());
+    let mut out = output(args, io::stdout().lock(), color);
+    if args.judging.format == CheckFormat::Text {
+        summaries(builds, layout, &redactor, &mut out)?;
+    }
+    args.judging.write(&report, layout.width, &mut out)?;
     out.flush()?;
-    finish(&overall, display_name(&args.log), end.lines, &end.early_errors)
+    Ok(args.judging.exit_code(&report, code))
+}
+
+/// Where findings go: with colour taken out where nobody wants it, and as they are for machines.
+fn output<'w, S>(args: &CheckArgs, stream: S, color: anstream::ColorChoice) -> Box<dyn Write + 'w>
+where
+    S: anstream::stream::RawStream + anstream::stream::AsLockedWrite + 'w,
+{
+    match args.judging.format {
+        CheckFormat::Text => Box::new(BufWriter::new(anstream::AutoStream::new(stream, color))),
+        _ => Box::new(BufWriter::new(stream)),
+    }
+}
+
+/// Writes the tables of the builds.
+fn summaries(builds: Vec<Build>, layout: Layout, redactor: &Redactor, out: &mut dyn Write) -> Result<(), CliError> {
+    let mut writer = ShowText::new(layout);
+    for build in builds {
+        writer.build(&Redacted::build(build, redactor), out)?;
+    }
+    Ok(writeln!(out)?)
 }
 
 /// Passes standard input through, reads it on the way, and sums it up on standard error.
@@ -85,6 +107,8 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
     if io::IsTerminal::is_terminal(&stdin) {
         return Err(CliError::TerminalInput);
     }
+    // Wrong settings are said when the build is over: it must not die of a broken pipe.
+    let policy = args.judging.policy();
     outlive_the_first_interrupt();
     let progress = Progress::new(args.quiet);
     let state = Rc::new(PipeState::default());
@@ -107,23 +131,26 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
     let (lines, bytes) = (reader.lines(), reader.bytes());
     let collector = reader.finish();
     let early_errors = collector.early_errors().to_vec();
+    let remarks = collector.remarks().to_vec();
     drop(collector);
     if let Some(error) = state.output_error.take() {
         return Err(error.into());
     }
-    let mut out = BufWriter::new(anstream::AutoStream::new(io::stderr().lock(), color));
-    let mut writer = ShowText::new(layout(&console::Term::stderr()));
-    if !builds.is_empty() {
+    let overall = overall.borrow();
+    let (report, redactor) = judging::by_log_alone(display_name("-"), &builds, &remarks, &policy?)?;
+    let layout = layout(&console::Term::stderr());
+    // What was passed through stands on standard output; with --quiet it is free.
+    let text = args.judging.format == CheckFormat::Text;
+    let mut out = if args.quiet && !text { output(args, io::stdout().lock(), color) } else { output(args, io::stderr().lock(), color) };
+    if text && !builds.is_empty() {
         writeln!(out)?;
+        if dropped > 0 {
+            writeln!(out, "{} before these are left out; `bklog show` shows them all\n", units::count(dropped, "build"))?;
+        }
+        summaries(builds, layout, &redactor, &mut out)?;
     }
-    if dropped > 0 {
-        writeln!(out, "{} before these are left out; `bklog show` shows them all\n", units::count(dropped, "build"))?;
-    }
-    let redactor = Redactor::default();
-    for build in builds {
-        let build = Redacted::build(build, &redactor);
-        writer.build(&build, &mut out)?;
-        questions::write(&build, &mut out)?;
+    if overall.builds() > 0 {
+        args.judging.write(&report, layout.width, &mut out)?;
     }
     out.flush()?;
     drop(out);
@@ -131,8 +158,8 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
     if bytes == 0 {
         return Err(CliError::Empty(display_name("-").to_owned()));
     }
-    let overall = overall.borrow();
-    finish(&overall, display_name("-"), lines, &early_errors)
+    let code = finish(&overall, display_name("-"), lines, &early_errors)?;
+    Ok(args.judging.exit_code(&report, code))
 }
 
 /// So many builds of one pipe are summed up.

@@ -1,6 +1,6 @@
 //! Errors of the command line: what is wrong, where, and what to do next.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use super::exit_code;
 use crate::{
@@ -38,6 +38,22 @@ pub(super) enum CliError {
     /// The settings file cannot be used.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// The baseline file cannot be used.
+    #[error("cannot read the baseline file {}: {cause}", .path.display())]
+    Baseline {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The job summary cannot be written.
+    #[error("cannot add to the job summary {}: {cause}", .path.display())]
+    Summary {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
     /// No rule has the name.
     #[error("no rule is called {name:?}{}", near.map_or(String::new(), |near| format!(": did you mean {near}?")))]
     UnknownRule {
@@ -62,7 +78,8 @@ impl CliError {
             }
             Self::Source(SourceError::Read { .. }) => Some("the file may be cut off or damaged; what could be read is shown"),
             Self::UnknownRule { .. } => Some("`bklog explain` lists all rules"),
-            Self::ReaderGone | Self::Output(_) | Self::Source(_) | Self::FailedEarly(_) | Self::Policy(_) => None,
+            Self::Baseline { .. } => Some("it is what `bklog check --format json` writes; bklog.toml names it as `baseline`"),
+            Self::ReaderGone | Self::Output(_) | Self::Source(_) | Self::FailedEarly(_) | Self::Policy(_) | Self::Summary { .. } => None,
         }
     }
 
@@ -70,8 +87,8 @@ impl CliError {
         match self {
             Self::ReaderGone => exit_code::SUCCESS,
             Self::FailedEarly(_) => exit_code::BUILD_FAILED,
-            Self::TerminalInput | Self::Policy(_) | Self::UnknownRule { .. } => exit_code::USAGE,
-            Self::Output(_) | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } => exit_code::NOT_A_LOG,
+            Self::TerminalInput | Self::Policy(_) | Self::Baseline { .. } | Self::UnknownRule { .. } => exit_code::USAGE,
+            Self::Output(_) | Self::Summary { .. } | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } => exit_code::NOT_A_LOG,
         }
     }
 

@@ -4,6 +4,7 @@ mod check;
 mod error;
 pub mod exit_code;
 mod explain;
+mod judging;
 mod live;
 mod overall;
 mod reading;

@@ -281,7 +281,8 @@ fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-fn status_name(status: Status) -> &'static str {
+/// The name of a status in the contracts.
+pub(super) fn status_name(status: Status) -> &'static str {
     match status {
         Status::Done => "done",
         Status::Cached => "cached",

@@ -1,6 +1,7 @@
 //! Output formats, one file each, and what they share.
 
 pub mod escape;
+pub mod findings;
 pub mod json;
 pub mod markdown;
 pub mod savings;

@@ -20,7 +20,7 @@ Each COPY and ADD from the build context gets a verdict: `fresh`, `stale`, `susp
 
 - `stale` (error): the layer cannot hold the commit's content. The evidence says why, file by file;
 - `suspect` (warning): the step is CACHED, its sources changed, and nothing available tells whether the same content was built before;
-- `unknown` (note): the step is CACHED and there is nothing to compare with.
+- `unknown` (warning; a note for dependency manifests): the step is CACHED and there is nothing to compare with.
 
 With `strict = true` in `bklog.toml` (or `--strict`) every CACHED copy of application source that is not proved fresh is an error.",
         matters: "\
@@ -69,27 +69,27 @@ impl LogRule for StaleCopy {
             if !matches!(step.parts.keyword, Some("COPY" | "ADD")) {
                 continue;
             }
-            let strict = facts.policy.strict && is_cached_application(facts, build, step);
+            let application = is_cached_application(facts, step);
+            let strict = facts.policy.strict && application;
             let raised = facts.is_raised(&OTHERS, verdict.build, Some(verdict.index));
             if raised && !(strict && verdict.verdict != Verdict::Stale) {
                 continue;
             }
-            if let Some(draft) = draft(build, step, verdict, strict) {
+            if let Some(draft) = draft(build, step, verdict, application, strict) {
                 out.add(&META, draft);
             }
         }
     }
 }
 
-/// True for a cached copy that may take application source: by the files that are known to have changed, else by what it names.
-fn is_cached_application(facts: &Facts<'_>, build: &BuildFacts<'_>, step: &Step) -> bool {
+/// True for a cached copy that may take application source, by what it names.
+fn is_cached_application(facts: &Facts<'_>, step: &Step) -> bool {
     let sources = &facts.policy.sources;
     let named = step.parts.sources.iter().any(|source| !crate::build::is_remote(source) && sources.may_copy_application(source));
-    let _ = build;
     step.status == Status::Cached && named
 }
 
-fn draft(build: &BuildFacts<'_>, step: &Step, verdict: &StepVerdict, strict: bool) -> Option<Draft> {
+fn draft(build: &BuildFacts<'_>, step: &Step, verdict: &StepVerdict, application: bool, strict: bool) -> Option<Draft> {
     let name = step.instruction().lines().next().unwrap_or_default();
     let service = build.service().map_or(String::new(), |service| format!(" into {service}"));
     let (message, severity, confidence, help) = match verdict.verdict {
@@ -106,7 +106,7 @@ fn draft(build: &BuildFacts<'_>, step: &Step, verdict: &StepVerdict, strict: boo
         Verdict::Unknown if step.status != Status::Cached => return None,
         Verdict::Unknown => (
             format!("{name} is cached, and there is nothing to compare with"),
-            Severity::Note,
+            if application { Severity::Warning } else { Severity::Note },
             Confidence::Possible,
             "name the commit that was built before (--since REV), or record runs (--history DIR --record)",
         ),
@@ -144,7 +144,7 @@ mod tests {
         let found = case.findings();
         assert_eq!(
             found.iter().map(|f| (f.rule, f.severity, f.in_log.as_ref().unwrap().index)).collect::<Vec<_>>(),
-            [("stale-copy", Severity::Note, Some(2)), ("stale-copy", Severity::Note, Some(3)),]
+            [("stale-copy", Severity::Warning, Some(3)), ("stale-copy", Severity::Note, Some(2)),]
         );
         case.verdicts[1].verdict = Verdict::Stale;
         case.verdicts[0].verdict = Verdict::Suspect;
