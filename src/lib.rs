@@ -7,6 +7,8 @@ pub mod build;
 pub mod cli;
 pub mod evidence;
 pub mod freshness;
+#[cfg(feature = "history")]
+pub mod history;
 pub mod log;
 pub mod policy;
 pub mod redact;

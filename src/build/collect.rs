@@ -275,6 +275,7 @@ impl Open {
             log_head: Vec::new(),
             transferred_bytes: None,
             clipped: false,
+            pulled: false,
             warnings: Vec::new(),
             error: None,
             lines: (at.line, at.line),
@@ -364,6 +365,7 @@ fn step_event(step: &mut Step, at: At, event: Event<'_>) {
         Event::Progress { progress, .. } if progress.id.starts_with(b"transferring ") => {
             step.transferred_bytes = progress.current.or(step.transferred_bytes);
         }
+        Event::Progress { progress, .. } if progress.id.starts_with(b"extracting sha256:") => step.pulled = true,
         Event::Warning { text, .. } => push(&mut step.warnings, kept(text)),
         Event::Ended { end, .. } => {
             step.error = None;

@@ -15,10 +15,11 @@ use clap::Args;
 use super::{
     error::CliError,
     exit_code,
-    judging::{self, CheckFormat, JudgingArgs},
+    judging::EvidenceArgs,
     live::{PipeState, Progress, Tee},
     overall::Overall,
     reading::{self, display_name},
+    reporting::{CheckFormat, ReportArgs},
 };
 use crate::{
     build::{Build, collect::Collector},
@@ -46,7 +47,10 @@ pub(super) struct CheckArgs {
     quiet: bool,
 
     #[command(flatten)]
-    judging: JudgingArgs,
+    evidence: EvidenceArgs,
+
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 /// So many builds of one log are judged; more are no deploy that anybody watches.
@@ -59,7 +63,7 @@ pub(super) fn run(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, 
 
 /// Sums up a log file.
 fn file(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
-    let policy = args.judging.policy()?;
+    let policy = args.report.policy()?;
     let mut overall = Overall::default();
     let mut builds = Vec::new();
     let end = reading::read(&args.log, |build| {
@@ -70,15 +74,15 @@ fn file(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
         Ok(())
     })?;
     let code = finish(&overall, display_name(&args.log), end.lines, &end.early_errors)?;
-    let (report, redactor) = judging::by_log_alone(display_name(&args.log), &builds, &end.remarks, &policy)?;
+    let (report, redactor) = args.evidence.judge(display_name(&args.log), &builds, &end.remarks, &policy)?;
     let layout = layout(&console::Term::stdout());
     let mut out = output(args, io::stdout().lock(), color);
-    if args.judging.format == CheckFormat::Text {
+    if args.report.format == CheckFormat::Text {
         summaries(builds, layout, &redactor, &mut out)?;
     }
-    args.judging.write(&report, layout.width, &mut out)?;
+    args.report.write(&report, layout.width, &mut out)?;
     out.flush()?;
-    Ok(args.judging.exit_code(&report, code))
+    Ok(args.report.exit_code(&report, code))
 }
 
 /// Where findings go: with colour taken out where nobody wants it, and as they are for machines.
@@ -86,7 +90,7 @@ fn output<'w, S>(args: &CheckArgs, stream: S, color: anstream::ColorChoice) -> B
 where
     S: anstream::stream::RawStream + anstream::stream::AsLockedWrite + 'w,
 {
-    match args.judging.format {
+    match args.report.format {
         CheckFormat::Text => Box::new(BufWriter::new(anstream::AutoStream::new(stream, color))),
         _ => Box::new(BufWriter::new(stream)),
     }
@@ -108,7 +112,7 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
         return Err(CliError::TerminalInput);
     }
     // Wrong settings are said when the build is over: it must not die of a broken pipe.
-    let policy = args.judging.policy();
+    let policy = args.report.policy();
     outlive_the_first_interrupt();
     let progress = Progress::new(args.quiet);
     let state = Rc::new(PipeState::default());
@@ -137,10 +141,10 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
         return Err(error.into());
     }
     let overall = overall.borrow();
-    let (report, redactor) = judging::by_log_alone(display_name("-"), &builds, &remarks, &policy?)?;
+    let (report, redactor) = args.evidence.judge(display_name("-"), &builds, &remarks, &policy?)?;
     let layout = layout(&console::Term::stderr());
     // What was passed through stands on standard output; with --quiet it is free.
-    let text = args.judging.format == CheckFormat::Text;
+    let text = args.report.format == CheckFormat::Text;
     let mut out = if args.quiet && !text { output(args, io::stdout().lock(), color) } else { output(args, io::stderr().lock(), color) };
     if text && !builds.is_empty() {
         writeln!(out)?;
@@ -150,7 +154,7 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
         summaries(builds, layout, &redactor, &mut out)?;
     }
     if overall.builds() > 0 {
-        args.judging.write(&report, layout.width, &mut out)?;
+        args.report.write(&report, layout.width, &mut out)?;
     }
     out.flush()?;
     drop(out);
@@ -159,7 +163,7 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
         return Err(CliError::Empty(display_name("-").to_owned()));
     }
     let code = finish(&overall, display_name("-"), lines, &early_errors)?;
-    Ok(args.judging.exit_code(&report, code))
+    Ok(args.report.exit_code(&report, code))
 }
 
 /// So many builds of one pipe are summed up.

@@ -62,6 +62,17 @@ pub(super) enum CliError {
         /// The one that is nearest.
         near: Option<&'static str>,
     },
+    /// Flags or settings that cannot be understood.
+    #[error("{what}")]
+    Usage {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The history cannot be used.
+    #[error("{0}")]
+    History(String),
     /// There is nothing to read.
     #[error("nothing to read: standard input is a terminal")]
     TerminalInput,
@@ -73,13 +84,20 @@ impl CliError {
         match self {
             Self::Empty(_) => Some("docker writes its progress to standard error: add 2>&1 before the pipe or file"),
             Self::NoBuild { .. } => Some("build with --progress=plain and keep standard error (2>&1); `bklog help` lists what is read"),
+            Self::Usage { hint, .. } => Some(hint),
             Self::TerminalInput => {
                 Some("pipe a build into it, `docker build --progress=plain . 2>&1 | bklog`, or name a log: `bklog show build.log`")
             }
             Self::Source(SourceError::Read { .. }) => Some("the file may be cut off or damaged; what could be read is shown"),
             Self::UnknownRule { .. } => Some("`bklog explain` lists all rules"),
             Self::Baseline { .. } => Some("it is what `bklog check --format json` writes; bklog.toml names it as `baseline`"),
-            Self::ReaderGone | Self::Output(_) | Self::Source(_) | Self::FailedEarly(_) | Self::Policy(_) | Self::Summary { .. } => None,
+            Self::ReaderGone
+            | Self::Output(_)
+            | Self::Source(_)
+            | Self::FailedEarly(_)
+            | Self::Policy(_)
+            | Self::Summary { .. }
+            | Self::History(_) => None,
         }
     }
 
@@ -87,7 +105,12 @@ impl CliError {
         match self {
             Self::ReaderGone => exit_code::SUCCESS,
             Self::FailedEarly(_) => exit_code::BUILD_FAILED,
-            Self::TerminalInput | Self::Policy(_) | Self::Baseline { .. } | Self::UnknownRule { .. } => exit_code::USAGE,
+            Self::TerminalInput
+            | Self::Usage { .. }
+            | Self::History(_)
+            | Self::Policy(_)
+            | Self::Baseline { .. }
+            | Self::UnknownRule { .. } => exit_code::USAGE,
             Self::Output(_) | Self::Summary { .. } | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } => exit_code::NOT_A_LOG,
         }
     }

@@ -8,6 +8,7 @@ mod judging;
 mod live;
 mod overall;
 mod reading;
+mod reporting;
 mod show;
 
 use std::process::ExitCode;

@@ -5,6 +5,7 @@ pub mod bake;
 pub mod build_command;
 pub mod build_target;
 pub mod compose;
+pub mod context;
 pub mod dockerfile;
 pub mod dotenv;
 pub mod git;

@@ -4,6 +4,7 @@ use super::{
     BuildFacts, Confidence, Docs, Draft, Facts, Findings, LogRule, Meta, Rule, Severity, TargetFacts,
     bust::{self, BustArg, TRUTH},
 };
+use crate::evidence::dockerfile::{Command, CommandKind};
 
 /// The rule.
 #[derive(Debug)]
@@ -96,11 +97,20 @@ fn check_argument(facts: &Facts<'_>, build: &BuildFacts<'_>, target: &TargetFact
         Some(step) => draft.step(build, step),
         None => draft.build(build),
     };
-    if below {
+    if below && !is_named_after(name, copy) {
         // A later COPY is busted all the same; which one was meant only its author knows.
         draft = draft.severity(Severity::Note).confidence(Confidence::Possible);
     } else {
         draft = draft.confidence(Confidence::Certain);
     }
     out.add(&META, draft.help(format!("move the ARG and the RUN that uses it in front of the COPY, or take them out; {TRUTH}")));
+}
+
+/// True where the argument's name says which COPY it is for: SHARED_LIBS_CACHE_BUST and `COPY shared-libs`.
+fn is_named_after(name: &str, copy: &Command) -> bool {
+    let plain = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect::<String>();
+    let name = plain(name);
+    let subject = ["CACHEBUSTER", "CACHEBUST", "BUST", "CACHE"].iter().fold(name, |name, word| name.replace(word, ""));
+    let (CommandKind::Copy(copy) | CommandKind::Add(copy)) = &copy.kind else { return false };
+    subject.len() >= 3 && copy.local_sources().any(|source| plain(source).contains(&subject))
 }

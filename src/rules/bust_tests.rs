@@ -133,6 +133,23 @@ fn behind_the_copy() {
 }
 
 #[test]
+fn the_name_says_which_copy_is_meant() {
+    let file = "FROM bb\nCOPY shared-libs /l\nARG SHARED_LIBS_CACHE_BUST=1\nRUN echo $SHARED_LIBS_CACHE_BUST\nCOPY services/auth ./\n";
+    let text = log(&[
+        "[1/4] FROM bb | DONE 0.0s",
+        "[2/4] COPY shared-libs /l | CACHED",
+        "[3/4] RUN echo 1795227406 | DONE 0.1s",
+        "[4/4] COPY services/auth ./ | DONE 0.1s",
+    ]);
+    let severity = |file: &str, name: &str| {
+        let case = Case::new(text.clone()).command(&format!("docker build --build-arg {name}=1795227406 ."), file);
+        case.findings().into_iter().find(|f| f.rule == "bust-misplaced").map(|f| f.severity)
+    };
+    assert_eq!(severity(file, "SHARED_LIBS_CACHE_BUST"), Some(crate::rules::Severity::Warning));
+    assert_eq!(severity(&file.replace("SHARED_LIBS_CACHE_BUST", "CACHEBUST"), "CACHEBUST"), Some(crate::rules::Severity::Note));
+}
+
+#[test]
 fn manifests_may_stand_above() {
     let file = "FROM bb\nCOPY package*.json ./\nRUN npm ci\nARG CACHEBUST=1\nRUN echo \"Build timestamp: $CACHEBUST\"\nCOPY . .\n";
     let text = log(&[

@@ -77,13 +77,7 @@ impl Draft {
 
     /// It is about lines of a Dockerfile, from 1.
     pub fn at(mut self, source: &SourceFile, line: usize, end_line: usize) -> Self {
-        let number = |line: usize| u32::try_from(line).unwrap_or(u32::MAX);
-        self.location = Some(Location {
-            path: source.path.clone(),
-            line: number(line),
-            end_line: number(end_line),
-            text: source.lines(line, end_line),
-        });
+        self.location = Some(location(source, line, end_line));
         self
     }
 
@@ -190,11 +184,34 @@ fn accepted(finding: &Finding, policy: &Policy, today: &str) -> Option<String> {
     Some(format!("accepted: {}", entry.reason))
 }
 
+/// A finding that was made elsewhere, with the lines of the Dockerfile that it is about.
+fn completed(facts: &Facts<'_>, finding: &Finding) -> Finding {
+    let mut finding = finding.clone();
+    let Some(place) = &finding.in_log else { return finding };
+    let Some(build) = facts.builds.iter().find(|build| build.number == place.build) else { return finding };
+    let step = build.build.steps.iter().find(|step| Some(step.index) == place.index);
+    if let (None, Some((source, line, end_line))) = (&finding.location, step.and_then(|step| build.line_of(step))) {
+        finding.location = Some(location(source, line, end_line));
+    } else if let Some(known) = &mut finding.location
+        && known.text.is_empty()
+        && let Some(source) = build.targets.iter().filter_map(|target| target.source).find(|source| source.path == known.path)
+    {
+        let number = |line: u32| usize::try_from(line).unwrap_or(usize::MAX);
+        known.text = source.lines(number(known.line), number(known.end_line));
+    }
+    finding
+}
+
+fn location(source: &SourceFile, line: usize, end_line: usize) -> Location {
+    let number = |line: usize| u32::try_from(line).unwrap_or(u32::MAX);
+    Location { path: source.path.clone(), line: number(line), end_line: number(end_line), text: source.lines(line, end_line) }
+}
+
 /// Runs every rule about logs. See [`Findings::finish`] for `today` and `known`.
 pub fn judge(facts: &Facts<'_>, today: &str, known: &[String]) -> Vec<Finding> {
     let mut findings = Findings::new(facts.policy);
     for finding in facts.raised {
-        findings.take(finding);
+        findings.take(&completed(facts, finding));
     }
     for rule in super::LOG_RULES {
         rule.check(facts, &mut findings);

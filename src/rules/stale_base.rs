@@ -43,6 +43,8 @@ impl Rule for StaleBase {
 
 impl LogRule for StaleBase {
     fn check(&self, facts: &Facts<'_>, out: &mut Findings<'_>) {
+        // Ten services with one base are one finding.
+        let mut told = Vec::new();
         for build in &facts.builds {
             // Without a target it is not known whether --pull was given.
             if build.targets.is_empty()
@@ -56,7 +58,9 @@ impl LogRule for StaleBase {
                     && build.build.format != Format::Legacy
                     && !facts.is_raised(&["stale-base"], build.number, Some(step.index))
                     && !made_here(facts, build, image)
+                    && !told.contains(&image)
                 {
+                    told.push(image);
                     let message = format!("{image} was taken as this machine had it; the registry was not asked");
                     let draft = Draft::new(message).severity(Severity::Note).confidence(Confidence::Possible).step(build, step);
                     let evidence = "the log shows no digest for it, and the command has no --pull";
