@@ -7,30 +7,28 @@ use std::{
     sync::Arc,
 };
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{
     error::CliError,
-    exit_code,
     judging::EvidenceArgs,
     live::{PipeState, Progress, Tee, outlive_the_first_interrupt},
     overall::Overall,
     reading::{self, display_name},
+    reporting::{CheckFormat, ReportArgs},
 };
 use crate::{
     build::{Build, collect::Collector},
-    freshness::{Report, Verdict},
     log::{
         Instant, Reader,
         source::{self, CHUNK_BYTES, SourceError},
     },
     redact::{self, Redacted, Redactor},
     report::{
-        BuildWriter, check_json, escape,
-        text::{Layout, Order, ShowText, questions},
+        BuildWriter, escape,
+        text::{Layout, Order, ShowText},
         units,
     },
-    rules::finding::{Finding, Severity},
 };
 
 /// Pass a build through and sum it up, or sum up the builds of a log
@@ -47,106 +45,60 @@ pub(super) struct CheckArgs {
     #[command(flatten)]
     evidence: EvidenceArgs,
 
-    /// The form of the report
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    format: Format,
-
-    /// From which severity on the exit code is 1; a build that failed is 4 if nothing was found
-    #[arg(long, value_name = "SEVERITY", default_value = "error")]
-    fail_on: FailOn,
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
-/// The forms of the report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
-}
-
-/// The threshold of the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FailOn {
-    Error,
-    Warning,
-    Never,
-}
-
-impl FailOn {
-    /// Says whether something was found that is to fail the caller.
-    fn is_reached(self, findings: &[Finding]) -> bool {
-        let least = match self {
-            Self::Error => Severity::Error,
-            Self::Warning => Severity::Warning,
-            Self::Never => return false,
-        };
-        findings.iter().any(|finding| finding.suppressed.is_none() && finding.severity >= least)
-    }
-}
+/// So many builds of one log are judged; more are no deploy that anybody watches.
+const JUDGED: usize = 2_000;
 
 /// Runs the command.
 pub(super) fn run(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
     if args.log == "-" { pipe(args, color) } else { file(args, color) }
 }
 
-/// Judges a log file.
+/// Sums up a log file.
 fn file(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
-    let mut out = BufWriter::new(anstream::AutoStream::new(io::stdout(), color));
+    let policy = args.report.policy()?;
     let mut overall = Overall::default();
     let mut builds = Vec::new();
     let end = reading::read(&args.log, |build| {
         overall.add(&build);
-        builds.push(build);
+        if builds.len() < JUDGED {
+            builds.push(build);
+        }
         Ok(())
-    });
-    // A log that breaks off is judged as far as it goes.
-    let end = match end {
-        Err(error) if builds.is_empty() => return Err(error),
-        other => other,
-    };
-    let report = args.evidence.judge(&builds)?;
-    if args.format == Format::Json {
-        check_json::write(&report.steps, &report.findings, report.commit.as_deref(), &report.notes, &mut out)?;
-    } else {
-        summary(builds, &report, &args.evidence.redactor(), layout(&console::Term::stdout()), &mut out)?;
+    })?;
+    let code = finish(&overall, display_name(&args.log), end.lines, &end.early_errors)?;
+    let (report, redactor) = args.evidence.judge(display_name(&args.log), &builds, &end.remarks, &policy)?;
+    let layout = layout(&console::Term::stdout());
+    let mut out = output(args, io::stdout().lock(), color);
+    if args.report.format == CheckFormat::Text {
+        summaries(builds, layout, &redactor, &mut out)?;
     }
+    args.report.write(&report, layout.width, &mut out)?;
     out.flush()?;
-    let end = end?;
-    if args.fail_on.is_reached(&report.findings) {
-        return Ok(exit_code::FINDINGS);
-    }
-    finish(&overall, display_name(&args.log), end.lines, &end.early_errors)
+    Ok(args.report.exit_code(&report, code))
 }
 
-/// The steps, the questions, and what was found.
-fn summary(builds: Vec<Build>, report: &Report, redactor: &Redactor, layout: Layout, out: &mut dyn Write) -> Result<(), CliError> {
+/// Where findings go: with colour taken out where nobody wants it, and as they are for machines.
+fn output<'w, S>(args: &CheckArgs, stream: S, color: anstream::ColorChoice) -> Box<dyn Write + 'w>
+where
+    S: anstream::stream::RawStream + anstream::stream::AsLockedWrite + 'w,
+{
+    match args.report.format {
+        CheckFormat::Text => Box::new(BufWriter::new(anstream::AutoStream::new(stream, color))),
+        _ => Box::new(BufWriter::new(stream)),
+    }
+}
+
+/// Writes the tables of the builds.
+pub(super) fn summaries(builds: Vec<Build>, layout: Layout, redactor: &Redactor, out: &mut dyn Write) -> Result<(), CliError> {
     let mut writer = ShowText::new(layout);
-    let judged = !report.steps.iter().all(|step| step.verdict == Verdict::Unknown);
     for build in builds {
-        let build = Redacted::build(build, redactor);
-        writer.build(&build, out)?;
-        if !judged {
-            questions::write(&build, out)?;
-        }
+        writer.build(&Redacted::build(build, redactor), out)?;
     }
-    for step in report.steps.iter().filter(|step| judged && step.verdict != Verdict::Fresh) {
-        writeln!(out, "{:8} #{} {}", step.verdict.name(), step.index, escape::terminal(&step.name))?;
-        writeln!(out, "         {}", escape::terminal(&step.because))?;
-    }
-    for finding in &report.findings {
-        writeln!(out, "{}: {}", finding.rule, escape::terminal(&finding.message))?;
-        for line in &finding.evidence {
-            writeln!(out, "   |  {}", escape::terminal(line))?;
-        }
-        if !finding.help.is_empty() {
-            writeln!(out, "   = do: {}", escape::terminal(&finding.help))?;
-        }
-    }
-    for note in &report.notes {
-        writeln!(out, "note: {}", escape::terminal(note))?;
-    }
-    Ok(())
+    Ok(writeln!(out)?)
 }
 
 /// Passes standard input through, reads it on the way, and sums it up on standard error.
@@ -155,6 +107,8 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
     if io::IsTerminal::is_terminal(&stdin) {
         return Err(CliError::TerminalInput);
     }
+    // Wrong settings are said when the build is over: it must not die of a broken pipe.
+    let policy = args.report.policy();
     outlive_the_first_interrupt();
     let progress = Progress::new(args.quiet);
     let state = Arc::new(PipeState::default());
@@ -177,22 +131,26 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
     let (lines, bytes) = (reader.lines(), reader.bytes());
     let collector = reader.finish();
     let early_errors = collector.early_errors().to_vec();
+    let remarks = collector.remarks().to_vec();
     drop(collector);
     if let Some(error) = state.output_error.lock().ok().and_then(|mut error| error.take()) {
         return Err(error.into());
     }
-    let mut out = BufWriter::new(anstream::AutoStream::new(io::stderr().lock(), color));
-    if !builds.is_empty() {
+    let overall = overall.borrow();
+    let (report, redactor) = args.evidence.judge(display_name("-"), &builds, &remarks, &policy?)?;
+    let layout = layout(&console::Term::stderr());
+    // What was passed through stands on standard output; with --quiet it is free.
+    let text = args.report.format == CheckFormat::Text;
+    let mut out = if args.quiet && !text { output(args, io::stdout().lock(), color) } else { output(args, io::stderr().lock(), color) };
+    if text && !builds.is_empty() {
         writeln!(out)?;
+        if dropped > 0 {
+            writeln!(out, "{} before these are left out; `bklog show` shows them all\n", units::count(dropped, "build"))?;
+        }
+        summaries(builds, layout, &redactor, &mut out)?;
     }
-    if dropped > 0 {
-        writeln!(out, "{} before these are left out; `bklog show` shows them all\n", units::count(dropped, "build"))?;
-    }
-    let report = if builds.is_empty() { Report::default() } else { args.evidence.judge(&builds)? };
-    if args.format == Format::Json {
-        check_json::write(&report.steps, &report.findings, report.commit.as_deref(), &report.notes, &mut out)?;
-    } else {
-        summary(builds, &report, &args.evidence.redactor(), layout(&console::Term::stderr()), &mut out)?;
+    if overall.builds() > 0 {
+        args.report.write(&report, layout.width, &mut out)?;
     }
     out.flush()?;
     drop(out);
@@ -200,11 +158,8 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
     if bytes == 0 {
         return Err(CliError::Empty(display_name("-").to_owned()));
     }
-    if args.fail_on.is_reached(&report.findings) {
-        return Ok(exit_code::FINDINGS);
-    }
-    let overall = overall.borrow();
-    finish(&overall, display_name("-"), lines, &early_errors)
+    let code = finish(&overall, display_name("-"), lines, &early_errors)?;
+    Ok(args.report.exit_code(&report, code))
 }
 
 /// So many builds of one pipe are summed up.
@@ -248,6 +203,11 @@ fn running<F: FnMut(Build)>(collector: &Collector<F>, steps_before: usize) -> St
     text
 }
 
+/// The time at which a piece arrives.
+pub(super) fn arrival() -> Instant {
+    Instant { nanoseconds: jiff::Timestamp::now().as_nanosecond(), absolute: true }
+}
+
 fn finish(overall: &Overall, name: &str, lines: u64, early_errors: &[String]) -> Result<u8, CliError> {
     if overall.builds() > 0 {
         return Ok(overall.exit_code());
@@ -258,17 +218,6 @@ fn finish(overall: &Overall, name: &str, lines: u64, early_errors: &[String]) ->
     })
 }
 
-/// Sums builds up, unjudged, for the terminal behind standard error.
-pub(super) fn unjudged_summary(builds: Vec<Build>, out: &mut dyn Write) -> Result<(), CliError> {
-    writeln!(out)?;
-    summary(builds, &Report::default(), &Redactor::default(), layout(&console::Term::stderr()), out)
-}
-
-/// The time at which a piece arrives.
-pub(super) fn arrival() -> Instant {
-    Instant { nanoseconds: jiff::Timestamp::now().as_nanosecond(), absolute: true }
-}
-
-fn layout(terminal: &console::Term) -> Layout {
+pub(super) fn layout(terminal: &console::Term) -> Layout {
     Layout { width: super::terminal_width(terminal), order: Order::Log, all: false }
 }

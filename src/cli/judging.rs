@@ -4,15 +4,23 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::error::CliError;
-use crate::build::Build;
-use crate::evidence::build_command::{self, BuildCommand, CommandError};
-use crate::evidence::image::Image;
-use crate::freshness::{Input, NoPast, Past, Report, check};
-use crate::redact::Redactor;
+use super::{error::CliError, reporting};
+use crate::{
+    build::Build,
+    evidence::{
+        build_command::{self, BuildCommand, CommandError},
+        build_target::BuildTarget,
+        image::Image,
+    },
+    freshness::{Input, NoPast, Past, Report, check, plan::Source},
+    policy::Policy,
+    redact::Redactor,
+    report::findings::CheckReport,
+    rules::{self, BuildFacts, Facts, GitFacts, NoHistory, SourceFile},
+};
 
 /// What made the log, and what to judge it by.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(super) struct EvidenceArgs {
     /// The command that made the log, as it was typed; once for each build in the log
     #[arg(long = "build", value_name = "COMMAND")]
@@ -76,17 +84,39 @@ pub(super) struct EvidenceArgs {
 }
 
 impl EvidenceArgs {
-    /// Judges the builds of a log, and records the run where that was asked for.
+    /// The same, for a log that the command `words` made. A command that is no build itself, a script perhaps, says nothing.
+    pub(super) fn made_by(&self, words: &[String]) -> Self {
+        let mut args = self.clone();
+        let env = |name: &str| std::env::var(name).ok();
+        let cwd = std::env::current_dir().unwrap_or_default();
+        if args.builds.is_empty()
+            && build_command::parse_words(words, &cwd, &env).is_ok()
+            && let Ok(command) = shlex::try_join(words.iter().map(String::as_str))
+        {
+            args.builds.push(command);
+        }
+        args
+    }
+
+    /// Judges the builds of a log, and records the run where that was asked for. `log` is the log's name, `remarks` are its lines outside
+    /// of builds.
     ///
     /// # Errors
-    /// Flags that cannot be understood, or a run that cannot be recorded.
-    pub(super) fn judge(&self, builds: &[Build]) -> Result<Report, CliError> {
+    /// Flags or files that cannot be understood, or a run that cannot be recorded.
+    pub(super) fn judge(
+        &self,
+        log: &str,
+        builds: &[Build],
+        remarks: &[(u64, String)],
+        policy: &Policy,
+    ) -> Result<(CheckReport, Redactor), CliError> {
         let cwd = working_directory();
         let env = |name: &str| std::env::var(name).ok();
         let started = self.started_at()?;
+        let known = reporting::known(policy)?;
         let mut notes = Vec::new();
         let commands = self.commands(&cwd, &env, &mut notes)?;
-        let history = self.open_history(&cwd)?;
+        let history = self.open_history(&cwd, policy)?;
         let past: &dyn Past = match &history {
             Some(history) => history,
             None => &NoPast,
@@ -114,16 +144,23 @@ impl EvidenceArgs {
         if let Some(history) = history {
             self.record(&history, builds, &mut report, started)?;
         }
-        let redactor = redactor(&commands);
-        redact(&mut report, &redactor);
-        Ok(report)
-    }
-
-    /// What takes the secrets of the build arguments out of everything that is shown.
-    pub(super) fn redactor(&self) -> Redactor {
-        let cwd = working_directory();
-        let env = |name: &str| std::env::var(name).ok();
-        redactor(&self.commands(&cwd, &env, &mut Vec::new()).unwrap_or_default())
+        let sources: Vec<Vec<Option<SourceFile>>> =
+            commands.iter().map(|command| command.targets.iter().map(|target| source_file(target, &cwd)).collect()).collect();
+        let git =
+            report.commit.clone().or_else(|| self.commit.clone()).map(|commit| GitFacts { commit: Some(commit), ..GitFacts::default() });
+        let facts = Facts {
+            builds: builds.iter().enumerate().map(|(number, build)| build_facts(number, build, &commands, &sources)).collect(),
+            remarks,
+            policy,
+            git: git.as_ref(),
+            history: &NoHistory,
+            verdicts: &report.steps,
+            raised: &report.findings,
+        };
+        let redactor = facts.redactor();
+        let findings = rules::judge(&facts, &reporting::today(), &known);
+        drop(facts);
+        Ok((CheckReport::new(log, report.steps, findings, report.notes, &redactor), redactor))
     }
 
     fn commands(&self, cwd: &Path, env: &dyn Fn(&str) -> Option<String>, notes: &mut Vec<String>) -> Result<Vec<BuildCommand>, CliError> {
@@ -187,13 +224,14 @@ impl EvidenceArgs {
 
 #[cfg(feature = "history")]
 mod with_history {
-    use super::{Build, CliError, EvidenceArgs, Path, PathBuf, Report};
+    use super::{Build, CliError, EvidenceArgs, Path, PathBuf, Policy, Report};
     use crate::build::Instant;
     use crate::history::{History, RunInfo, run_rows};
 
     impl EvidenceArgs {
-        pub(super) fn open_history(&self, cwd: &Path) -> Result<Option<History>, CliError> {
-            let root = match (&self.history, self.record) {
+        pub(super) fn open_history(&self, cwd: &Path, policy: &Policy) -> Result<Option<History>, CliError> {
+            let settings = policy.history.as_deref().map(|path| policy.resolve(path));
+            let root = match (self.history.as_ref().or(settings.as_ref()), self.record) {
                 (Some(root), _) => root.clone(),
                 (None, false) => return Ok(None),
                 (None, true) => data_directory().ok_or(CliError::Usage {
@@ -249,7 +287,7 @@ mod with_history {
 
 #[cfg(not(feature = "history"))]
 impl EvidenceArgs {
-    fn open_history(&self, _cwd: &Path) -> Result<Option<NoPast>, CliError> {
+    fn open_history(&self, _cwd: &Path, _policy: &Policy) -> Result<Option<NoPast>, CliError> {
         if self.history.is_some() || self.record {
             let hint = "leave --history and --record out, or use a bklog with the feature `history`";
             return Err(CliError::Usage { what: "this bklog was built without the history".to_owned(), hint });
@@ -279,24 +317,23 @@ fn working_directory() -> PathBuf {
     }
 }
 
-fn redactor(commands: &[BuildCommand]) -> Redactor {
-    let mut redactor = Redactor::default();
-    for arg in commands.iter().flat_map(|command| &command.targets).flat_map(|target| &target.args) {
-        if let Some(value) = &arg.value {
-            redactor.learn(&arg.name, value);
-        }
-    }
-    redactor
+/// The Dockerfile of a target, where it can be read.
+fn source_file(target: &BuildTarget, cwd: &Path) -> Option<SourceFile> {
+    let Source::Read(bytes, path) = Source::read(target) else { return None };
+    let inline = || target.place.as_ref().map_or_else(|| PathBuf::from("Dockerfile"), |place| place.file.clone());
+    SourceFile::new(&path.unwrap_or_else(inline), cwd, &bytes)
 }
 
-fn redact(report: &mut Report, redactor: &Redactor) {
-    for step in &mut report.steps {
-        redactor.clean(&mut step.name);
-        redactor.clean(&mut step.because);
+/// A build and its command; the last command also counts for the builds after it.
+fn build_facts<'a>(
+    number: usize,
+    build: &'a Build,
+    commands: &'a [BuildCommand],
+    sources: &'a [Vec<Option<SourceFile>>],
+) -> BuildFacts<'a> {
+    let at = number.min(commands.len().saturating_sub(1));
+    match (commands.get(at), sources.get(at)) {
+        (Some(command), Some(sources)) => BuildFacts::new(number, build, command, sources),
+        _ => BuildFacts::log_only(number, build),
     }
-    for finding in &mut report.findings {
-        redactor.clean(&mut finding.message);
-        redactor.clean_lines(&mut finding.evidence);
-    }
-    redactor.clean_lines(&mut report.notes);
 }

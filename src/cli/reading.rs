@@ -22,6 +22,8 @@ pub(super) struct LogEnd {
     pub(super) builds: u64,
     /// Errors of a build that failed before its first step.
     pub(super) early_errors: Vec<String>,
+    /// Lines outside of builds that name a commit or a prune.
+    pub(super) remarks: Vec<(u64, String)>,
     /// Lines in it.
     pub(super) lines: u64,
 }
@@ -129,10 +131,11 @@ fn understand(
     let (lines, bytes) = (reader.lines(), reader.bytes());
     let collector = reader.finish();
     let early_errors = collector.early_errors().to_vec();
+    let remarks = collector.remarks().to_vec();
     drop(collector);
     match broken {
         Some(error) => Err(error.into()),
         None if bytes == 0 => Err(CliError::Empty(display_name(name).to_owned())),
-        None => Ok(LogEnd { builds, early_errors, lines }),
+        None => Ok(LogEnd { builds, early_errors, remarks, lines }),
     }
 }

@@ -15,4 +15,5 @@ mod go_regex;
 pub mod ignore;
 pub mod image;
 pub mod interpolate;
+pub mod remote_code;
 pub mod yaml;

@@ -9,6 +9,7 @@ use crate::evidence::build_command::BuildCommand;
 use crate::evidence::build_target::{BuildTarget, Env};
 use crate::evidence::git::GitError;
 use crate::evidence::image::Image;
+use crate::evidence::remote_code;
 use crate::rules::finding::{Confidence, Finding, InLog, Location, Severity};
 
 use super::past::{Copies, Past};
@@ -172,7 +173,7 @@ impl<'a> Judge<'a> {
         for step in build.steps.iter().filter(|step| step.parts.kind == Kind::Instruction) {
             match step.parts.keyword {
                 Some("RUN") if step.status == Status::Cached || (step.pulled && step.status == Status::Done) => {
-                    let Some(fetch) = super::remote::unpinned_fetch(step.instruction()) else {
+                    let Some(fetch) = remote_code::fetches(step.instruction()).into_iter().find(|fetch| fetch.pin.is_none()) else {
                         continue;
                     };
                     let because =
@@ -183,7 +184,7 @@ impl<'a> Judge<'a> {
                         severity: Severity::Warning,
                         confidence: Confidence::Possible,
                         message: format!("the cache answers for remote code: {}", first_line(step.instruction())),
-                        evidence: vec![format!("it fetches with `{fetch}` and did not run")],
+                        evidence: vec![format!("it fetches with `{}` and did not run", fetch.what)],
                         files: Vec::new(),
                         help: "pin what it fetches (a commit, a version, a digest that is checked), or give it a build argument that changes with the remote"
                             .to_owned(),
@@ -237,13 +238,14 @@ impl<'a> Judge<'a> {
         self.verdicts.remove(&(build, index));
         let said = |finding: &Finding| {
             matches!(finding.rule, "stale-copy" | "sync-blind-spot")
-                && finding.in_log.is_some_and(|at| at.build == build && at.index == Some(index))
+                && finding.in_log.as_ref().is_some_and(|at| at.build == build && at.index == Some(index))
         };
         self.report.findings.retain(|finding| !said(finding));
     }
 
     pub(super) fn raise(&mut self, build: usize, step: &Step, raised: Raised) {
-        let in_log = InLog { build, index: Some(step.index), line: Some(step.lines.0) };
+        let in_log =
+            InLog { build, index: Some(step.index), line: Some(step.lines.0), step: Some(step.name.clone()), status: Some(step.status) };
         self.raise_at(in_log, raised);
     }
 
@@ -311,7 +313,7 @@ impl<'a> Judge<'a> {
         let path = target.dockerfile_path.as_deref()?;
         let shown = path.strip_prefix(self.input.cwd).unwrap_or(path);
         let line = u32::try_from(line).ok()?;
-        Some(Location { path: shown.to_string_lossy().replace('\\', "/"), line, end_line: line })
+        Some(Location { path: shown.to_string_lossy().replace('\\', "/"), line, end_line: line, text: Vec::new() })
     }
 
     fn finish(mut self) -> Report {

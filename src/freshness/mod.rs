@@ -10,7 +10,6 @@ pub mod key;
 mod local;
 pub mod past;
 pub mod plan;
-pub mod remote;
 pub mod sync;
 mod target;
 pub mod tree;

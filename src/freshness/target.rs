@@ -601,7 +601,7 @@ impl Judge<'_> {
             let Some(reference) = &state.reference else {
                 continue;
             };
-            let in_log = crate::rules::finding::InLog { build: number, index: None, line: Some(build.lines.0) };
+            let in_log = crate::rules::finding::InLog { build: number, index: None, line: Some(build.lines.0), step: None, status: None };
             if !reference.is_head() && !self.has_finding(number, "commit-mismatch", None) {
                 let head = &reference.work.head;
                 let raised = Raised {
@@ -614,7 +614,7 @@ impl Judge<'_> {
                     help: "check the commit out in the directory that is built, before the build".to_owned(),
                     location: None,
                 };
-                self.raise_at(in_log, raised);
+                self.raise_at(in_log.clone(), raised);
             }
             let dirty: Vec<String> = state
                 .differences
@@ -633,14 +633,14 @@ impl Judge<'_> {
                     help: "commit, or build in a clean checkout; keep what is no source out with .dockerignore".to_owned(),
                     location: None,
                 };
-                self.raise_at(in_log, raised);
+                self.raise_at(in_log.clone(), raised);
             }
         }
     }
 
     fn has_finding(&self, build: usize, rule: &str, _target: Option<&str>) -> bool {
         let here = |finding: &crate::rules::finding::Finding| {
-            finding.rule == rule && finding.in_log.is_some_and(|at| at.build == build && at.index.is_none())
+            finding.rule == rule && finding.in_log.as_ref().is_some_and(|at| at.build == build && at.index.is_none())
         };
         self.report.findings.iter().any(here)
     }

@@ -1,7 +1,7 @@
 //! Output formats, one file each, and what they share.
 
-pub mod check_json;
 pub mod escape;
+pub mod findings;
 pub mod json;
 mod json_step;
 pub mod markdown;

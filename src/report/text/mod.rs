@@ -3,7 +3,6 @@
 //! Colour is always written; the stream behind takes it out where it is not wanted. Everything that came out of a log goes through
 //! [`super::escape::terminal`].
 
-pub mod questions;
 pub mod style;
 mod table;
 pub mod totals;
