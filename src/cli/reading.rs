@@ -97,7 +97,7 @@ fn read_ahead(mut source: impl Read, full: &mpsc::SyncSender<io::Result<Vec<u8>>
 }
 
 fn write_all(builds: &mpsc::Receiver<Build>, mut take: impl FnMut(Build) -> Result<(), CliError>) -> Result<(), CliError> {
-    builds.iter().try_for_each(|build| take(build))
+    builds.iter().try_for_each(&mut take)
 }
 
 fn understand(

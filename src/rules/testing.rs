@@ -76,7 +76,7 @@ impl Case {
 
     pub(super) fn builds(&self) -> (Vec<Build>, Vec<(u64, String)>) {
         let mut builds = Vec::new();
-        let mut reader = Reader::new(Collector::new(false, |build| builds.push(build)));
+        let mut reader = Reader::new(Collector::new(|build| builds.push(build)));
         reader.feed(self.log.as_bytes());
         let remarks = reader.finish().remarks().to_vec();
         (builds, remarks)
