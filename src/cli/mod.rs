@@ -55,7 +55,7 @@ enum When {
 #[derive(Debug, Subcommand)]
 enum Command {
     Show(show::ShowArgs),
-    Check(check::CheckArgs),
+    Check(Box<check::CheckArgs>),
     Explain(explain::ExplainArgs),
 }
 
