@@ -2,7 +2,7 @@
 //!
 //! A log carries what a build prints and what its instructions expand to: passwords in build arguments, tokens in URLs and headers. No
 //! report and no record may repeat them. What a secret looks like is told by the name in front of it ([`names`]), by where it stands
-//! (a URL, a header, a flag), or by its own shape ([`patterns`]); besides, the values that the caller knows to be secret are taken out
+//! (a URL, a header, a flag), or by its own shape (`patterns`); besides, the values that the caller knows to be secret are taken out
 //! wherever they stand. Taken out means replaced by [`MASK`].
 //!
 //! [`Redacted`] is the gate: the writers of reports take nothing but what went through it.
