@@ -9,3 +9,4 @@ pub mod evidence;
 pub mod log;
 pub mod report;
 pub mod rules;
+pub mod trend;

@@ -4,18 +4,13 @@ use std::{
     cell::Cell,
     io::{self, BufWriter, Read, Write},
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
 };
 
 use clap::{Args, ValueEnum};
 
 use super::{
     error::CliError,
-    exit_code,
-    live::{PipeState, Progress, Tee},
+    live::{PipeState, Progress, Tee, outlive_the_first_interrupt},
     overall::Overall,
     reading::{self, display_name},
 };
@@ -109,17 +104,10 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
         return Err(error.into());
     }
     let mut out = BufWriter::new(anstream::AutoStream::new(io::stderr().lock(), color));
-    let mut writer = ShowText::new(layout(&console::Term::stderr()));
-    if !builds.is_empty() {
-        writeln!(out)?;
-    }
     if dropped > 0 {
-        writeln!(out, "{} before these are left out; `bklog show` shows them all\n", units::count(dropped, "build"))?;
+        writeln!(out, "\n{} before these are left out; `bklog show` shows them all", units::count(dropped, "build"))?;
     }
-    for build in &builds {
-        writer.build(build, &mut out)?;
-        questions::write(build, &mut out)?;
-    }
+    summary(&builds, &mut out)?;
     out.flush()?;
     drop(out);
     read?;
@@ -146,8 +134,7 @@ fn pass_through<F: FnMut(Build)>(
         match source.read(&mut piece) {
             Ok(0) => return Ok(()),
             Ok(length) => {
-                let arrival = Instant { nanoseconds: jiff::Timestamp::now().as_nanosecond(), absolute: true };
-                reader.feed_live(&piece[..length], arrival);
+                reader.feed_live(&piece[..length], arrival());
                 if progress.is_visible() {
                     progress.message(running(reader.events(), steps_before.get()));
                 }
@@ -172,18 +159,6 @@ fn running<F: FnMut(Build)>(collector: &Collector<F>, steps_before: usize) -> St
     text
 }
 
-/// The terminal sends Ctrl-C to the build and to its readers alike. The build then still has to say how it ended, so the first one
-/// is left to it; the second one is meant for us.
-fn outlive_the_first_interrupt() {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let code = i32::from(exit_code::INTERRUPTED);
-    // Where signals cannot be handled, Ctrl-C ends the reader as it ends any program.
-    if signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, code, Arc::clone(&interrupted)).is_ok() {
-        let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, interrupted.clone());
-    }
-    interrupted.store(false, Ordering::Relaxed);
-}
-
 fn finish(overall: &Overall, name: &str, lines: u64, early_errors: &[String]) -> Result<u8, CliError> {
     if overall.builds() > 0 {
         return Ok(overall.exit_code());
@@ -192,6 +167,24 @@ fn finish(overall: &Overall, name: &str, lines: u64, early_errors: &[String]) ->
         Some(error) => CliError::FailedEarly(error.clone()),
         None => CliError::NoBuild { name: name.to_owned(), lines },
     })
+}
+
+/// Sums builds up for the terminal behind standard error.
+pub(super) fn summary(builds: &[Build], out: &mut dyn Write) -> io::Result<()> {
+    let mut writer = ShowText::new(layout(&console::Term::stderr()));
+    for (n, build) in builds.iter().enumerate() {
+        if n == 0 {
+            writeln!(out)?;
+        }
+        writer.build(build, out)?;
+        questions::write(build, out)?;
+    }
+    Ok(())
+}
+
+/// The time at which a piece arrives.
+pub(super) fn arrival() -> Instant {
+    Instant { nanoseconds: jiff::Timestamp::now().as_nanosecond(), absolute: true }
 }
 
 fn layout(terminal: &console::Term) -> Layout {

@@ -34,6 +34,22 @@ pub(super) enum CliError {
     /// The build failed before its first step.
     #[error("the build failed before its first step: {0}")]
     FailedEarly(String),
+    /// A series of build times cannot be read.
+    #[error("{name}: {cause}")]
+    Series {
+        /// The file.
+        name: String,
+        /// Why.
+        cause: String,
+    },
+    /// A command cannot be run.
+    #[error("cannot run {name}: {cause}")]
+    Command {
+        /// The command.
+        name: String,
+        /// Why.
+        cause: io::Error,
+    },
     /// There is nothing to read.
     #[error("nothing to read: standard input is a terminal")]
     TerminalInput,
@@ -49,7 +65,9 @@ impl CliError {
                 Some("pipe a build into it, `docker build --progress=plain . 2>&1 | bklog`, or name a log: `bklog show build.log`")
             }
             Self::Source(SourceError::Read { .. }) => Some("the file may be cut off or damaged; what could be read is shown"),
-            Self::ReaderGone | Self::Output(_) | Self::Source(_) | Self::FailedEarly(_) => None,
+            Self::ReaderGone | Self::Output(_) | Self::Source(_) | Self::FailedEarly(_) | Self::Series { .. } | Self::Command { .. } => {
+                None
+            }
         }
     }
 
@@ -57,8 +75,8 @@ impl CliError {
         match self {
             Self::ReaderGone => exit_code::SUCCESS,
             Self::FailedEarly(_) => exit_code::BUILD_FAILED,
-            Self::TerminalInput => exit_code::USAGE,
-            Self::Output(_) | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } => exit_code::NOT_A_LOG,
+            Self::TerminalInput | Self::Command { .. } => exit_code::USAGE,
+            Self::Output(_) | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } | Self::Series { .. } => exit_code::NOT_A_LOG,
         }
     }
 

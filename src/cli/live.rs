@@ -4,9 +4,14 @@ use std::{
     cell::{Cell, RefCell},
     io::{self, Read, Write},
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use super::exit_code;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// What the two ends of the pipe tell each other.
@@ -102,7 +107,7 @@ impl Progress {
     }
 
     /// Writes to the screen that the line may share: it goes away before, and comes back once a line is complete.
-    fn aside<T>(&self, line_is_complete: bool, write: impl FnOnce() -> T) -> T {
+    pub(super) fn aside<T>(&self, line_is_complete: bool, write: impl FnOnce() -> T) -> T {
         let Some(bar) = self.bar.as_ref().filter(|_| self.shares_screen) else {
             return write();
         };
@@ -113,4 +118,16 @@ impl Progress {
         }
         result
     }
+}
+
+/// The terminal sends Ctrl-C to the build and to its readers alike. The build then still has to say how it ended, so the first one
+/// is left to it; the second one is meant for us.
+pub(super) fn outlive_the_first_interrupt() {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let code = i32::from(exit_code::INTERRUPTED);
+    // Where signals cannot be handled, Ctrl-C ends the reader as it ends any program.
+    if signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGINT, code, Arc::clone(&interrupted)).is_ok() {
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, interrupted.clone());
+    }
+    interrupted.store(false, Ordering::Relaxed);
 }

@@ -6,7 +6,9 @@ pub mod exit_code;
 mod live;
 mod overall;
 mod reading;
+mod run;
 mod show;
+mod trend;
 
 use std::process::ExitCode;
 
@@ -53,6 +55,8 @@ enum When {
 enum Command {
     Show(show::ShowArgs),
     Check(check::CheckArgs),
+    Run(run::RunArgs),
+    Trend(trend::TrendArgs),
 }
 
 const EXIT_CODES: &str = "\
@@ -80,6 +84,8 @@ pub fn run() -> ExitCode {
         None => check::run(&cli.check, color),
         Some(Command::Check(args)) => check::run(&args, color),
         Some(Command::Show(args)) => show::run(&args, color),
+        Some(Command::Run(args)) => run::run(&args, color),
+        Some(Command::Trend(args)) => trend::run(&args, color),
     };
     let code = match result {
         Ok(code) => code,

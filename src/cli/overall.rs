@@ -46,3 +46,31 @@ impl Overall {
         if self.failed.is_empty() && !self.too_many { exit_code::SUCCESS } else { exit_code::BUILD_FAILED }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{build::collect::Collector, log::Reader};
+
+    fn code(log: &str) -> u8 {
+        let mut overall = Overall::default();
+        let mut reader = Reader::new(Collector::new(|build| overall.add(&build)));
+        reader.feed(log.as_bytes());
+        drop(reader.finish());
+        overall.exit_code()
+    }
+
+    const HEAD: &str = "#0 building with \"x\" instance using docker driver\n\n";
+    const FAILED: &str = "#1 [1/2] RUN a\n#1 DONE 0.1s\n\n#2 [2/2] RUN b\n#2 ERROR: exit code: 1\nERROR: failed to build: exit code: 1\n";
+    const GOOD: &str = "#1 [1/2] RUN a\n#1 CACHED\n\n#2 [2/2] RUN b\n#2 DONE 0.1s\n";
+
+    #[test]
+    fn a_retry_of_the_same_build_makes_it_good() {
+        assert_eq!(code(&[HEAD, GOOD].concat()), exit_code::SUCCESS);
+        assert_eq!(code(&[HEAD, FAILED].concat()), exit_code::BUILD_FAILED);
+        assert_eq!(code(&[HEAD, FAILED, HEAD, GOOD].concat()), exit_code::SUCCESS);
+        assert_eq!(code(&[HEAD, GOOD, HEAD, FAILED].concat()), exit_code::BUILD_FAILED);
+        let other = GOOD.replace("RUN b", "RUN c");
+        assert_eq!(code(&[HEAD, FAILED, HEAD, &other].concat()), exit_code::BUILD_FAILED, "another build is no retry");
+    }
+}

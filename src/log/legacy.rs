@@ -24,7 +24,7 @@ pub fn step(line: &[u8]) -> Option<(u32, u32, &[u8])> {
     }
     let place = separated_pair(number, char('/'), number);
     let mut parser = (preceded(tag("Step "), place), preceded(tag(" : "), rest));
-    let parsed: IResult<&[u8], ((u32, u32), &[u8])> = parser.parse(line);
+    let parsed: Result<_, nom::Err<nom::error::Error<&[u8]>>> = parser.parse(line);
     let (_, ((number, total), text)) = parsed.ok()?;
     (1..=total).contains(&number).then_some((number, total, text))
 }

@@ -7,7 +7,7 @@
 //!
 //! The machine never gives up: a line that fits nowhere is foreign, a terminal or output line of a step without a header (a log
 //! that lost its beginning) makes the step known, and a new `#0` or a first step that was there before begins a new build.
-//! Where a build is still running then, two builds write into one log; see [`Plain::lane_for`].
+//! Where a build is still running then, two builds write into one log; see `Plain::lane_for`.
 
 use super::{
     anchor::Format,

@@ -89,6 +89,7 @@ struct Warning<'a> {
 struct Known {
     /// 0 until it starts.
     index: u32,
+    name: String,
     /// Start and end of the intervals in which it was active, sorted and merged, in nanoseconds.
     intervals: Vec<(i128, i128)>,
     log_lines: u64,
@@ -149,7 +150,7 @@ impl RawJson {
     }
 
     /// Reads one line. Returns false where it is no status, and nothing was told.
-    pub fn line(&mut self, line: &[u8], at: At, events: &mut impl Events) -> bool {
+    pub fn line(&mut self, line: &[u8], at: At, next_build: &mut u32, events: &mut impl Events) -> bool {
         let Ok(status) = serde_json::from_slice::<SolveStatus<'_>>(line) else {
             if let Some(text) = line.strip_prefix(b"WARNING: ") {
                 events.event(self.build, at, Event::BuildWarning(text));
@@ -162,6 +163,10 @@ impl RawJson {
             return false;
         };
         for vertex in &status.vertexes {
+            if self.is_of_another_build(vertex) {
+                let before = std::mem::replace(self, Self::begin(at, next_build, events));
+                before.finish(at, events);
+            }
             self.vertex(vertex, at, events);
         }
         for progress in &status.statuses {
@@ -187,6 +192,15 @@ impl RawJson {
             events.event(self.build, at, Event::Logs { index: known.index, count: 1 });
         }
         events.event(self.build, at, Event::Over);
+    }
+
+    /// True for the vertex with which another build begins in the same log: nothing says so but a second Dockerfile of the same name
+    /// that is loaded after all that was begun had ended.
+    fn is_of_another_build(&self, vertex: &Vertex<'_>) -> bool {
+        let loads = vertex.name.contains("internal] load build definition from ") && !self.steps.contains_key(vertex.digest.as_ref());
+        loads
+            && self.steps.values().any(|known| known.index > 0 && known.name == vertex.name)
+            && self.steps.values().all(|known| known.members.values().all(|member| !member.running))
     }
 
     fn key<'k>(&'k self, digest: &'k str) -> &'k str {
@@ -241,6 +255,7 @@ impl RawJson {
             }
             self.indexes += 1;
             known.index = self.indexes;
+            known.name = name.clone().into_owned();
             events.event(self.build, at, Event::Step { index: known.index, name: name.as_bytes() });
         }
         let (Some(first), Some(last)) = (known.intervals.first(), known.intervals.last()) else {

@@ -90,7 +90,7 @@ impl Stream {
         match &mut self.other {
             Other::None => self.plain.line(core, before, at, next_build, events),
             Other::RawJson(raw) => {
-                if !raw.line(core, at, events) && !core.is_empty() {
+                if !raw.line(core, at, next_build, events) && !core.is_empty() {
                     events.foreign(Some(raw.build()), at, core);
                 }
             }

@@ -6,6 +6,7 @@ mod json_step;
 pub mod markdown;
 pub mod savings;
 pub mod text;
+pub mod trend_json;
 pub mod units;
 
 use std::io::{self, Write};

@@ -115,7 +115,7 @@ fn builds_that_are_all_killed() {
 #[test]
 fn a_name_without_end() {
     show(|out| {
-        write!(out, "#1 [1/1] RUN echo \"x\n")?;
+        writeln!(out, "#1 [1/1] RUN echo \"x")?;
         (0..times(250_000)).try_for_each(|n| writeln!(out, "#5 line {n}"))
     });
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic in a test is the failure that the test is for")]
 
 mod build_plans;
+mod cli;
 mod format;
 mod limits;
 mod printer;

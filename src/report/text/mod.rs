@@ -7,6 +7,7 @@ pub mod questions;
 pub mod style;
 mod table;
 pub mod totals;
+pub mod trend;
 
 use std::io::{self, Write};
 

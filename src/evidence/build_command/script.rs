@@ -1,0 +1,414 @@
+//! Finds build commands in a shell script or a CI step, by its text alone.
+//!
+//! This is no shell: it knows quotes, continuations, comments, here-documents, redirections and what
+//! separates commands, and nothing else. Variables and command substitutions stay as written.
+
+use std::path::PathBuf;
+
+use super::wrappers;
+
+/// A build command in a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptBuild {
+    /// The line it starts on, counted from 1.
+    pub line: usize,
+    /// The line it ends on.
+    pub end_line: usize,
+    /// Its words, quotes taken off, with the assignments and wrappers in front.
+    pub words: Vec<String>,
+    /// The directory that the `cd` commands before it lead to; `None` is where the script started.
+    pub dir: Option<PathBuf>,
+    /// Whether a `cd` before it goes where the text does not say (`cd "$DIR"`).
+    pub dir_unknown: bool,
+}
+
+/// Levels of `$( … )` and `sh -c` that are looked into.
+const MAX_DEPTH: usize = 8;
+
+/// Finds the build commands of a script in their order.
+pub fn find_builds_in_script(text: &str) -> Vec<ScriptBuild> {
+    let mut builds = Vec::new();
+    scan(text, 1, Cwd::default(), 0, &mut builds);
+    builds
+}
+
+/// Where the script is.
+#[derive(Debug, Clone, Default)]
+struct Cwd {
+    dir: Option<PathBuf>,
+    unknown: bool,
+}
+
+impl Cwd {
+    fn change(&mut self, words: &[String]) {
+        let mut targets = words[1..].iter().filter(|w| !matches!(w.as_str(), "-L" | "-P" | "--"));
+        match targets.next() {
+            Some(to) if !to.contains(['$', '`', '*']) && to != "-" && !to.starts_with('~') => {
+                self.dir = Some(match &self.dir {
+                    Some(dir) => dir.join(to),
+                    None => PathBuf::from(to),
+                });
+                self.unknown &= !PathBuf::from(to).is_absolute();
+            }
+            _ => self.unknown = true,
+        }
+    }
+}
+
+struct Scanner<'t> {
+    text: &'t str,
+    at: usize,
+    line: usize,
+    word: String,
+    in_word: bool,
+    raw_words: Vec<String>,
+    start_line: usize,
+    /// Texts inside `$( … )`, with their lines.
+    inner: Vec<(String, usize)>,
+    heredocs: Vec<(String, bool)>,
+    /// The next word belongs to a redirection.
+    skip_word: bool,
+    heredoc_next: Option<bool>,
+}
+
+fn scan(text: &str, first_line: usize, cwd: Cwd, depth: usize, builds: &mut Vec<ScriptBuild>) {
+    if depth > MAX_DEPTH {
+        return;
+    }
+    let mut cwds = vec![cwd];
+    let mut s = Scanner {
+        text,
+        at: 0,
+        line: first_line,
+        word: String::new(),
+        in_word: false,
+        raw_words: Vec::new(),
+        start_line: first_line,
+        inner: Vec::new(),
+        heredocs: Vec::new(),
+        skip_word: false,
+        heredoc_next: None,
+    };
+    loop {
+        let separator = s.command();
+        let end_line = s.line;
+        let words: Vec<String> = s.raw_words.drain(..).map(|raw| unquote(&raw)).collect();
+        let inner = std::mem::take(&mut s.inner);
+        let cwd = cwds.last().cloned().unwrap_or_default();
+        for (text, line) in inner {
+            scan(&text, line, cwd.clone(), depth + 1, builds);
+        }
+        command(words, s.start_line, end_line, &mut cwds, depth, builds);
+        match separator {
+            None => return,
+            Some('(') => {
+                let cwd = cwds.last().cloned().unwrap_or_default();
+                if cwds.len() < 1000 {
+                    cwds.push(cwd);
+                }
+            }
+            Some(')') if cwds.len() > 1 => {
+                cwds.pop();
+            }
+            Some('\n') => s.newline(),
+            Some(_) => {}
+        }
+    }
+}
+
+fn command(words: Vec<String>, line: usize, end_line: usize, cwds: &mut [Cwd], depth: usize, builds: &mut Vec<ScriptBuild>) {
+    let Some(cwd) = cwds.last_mut() else {
+        return;
+    };
+    let start = words.iter().position(|w| !matches!(w.as_str(), "do" | "then" | "else" | "{" | "!" | "if")).unwrap_or(words.len());
+    if words.get(start).is_some_and(|w| w == "cd" || w == "pushd") {
+        cwd.change(&words[start..]);
+        return;
+    }
+    if wrappers::unwrap(&words).is_some() {
+        builds.push(ScriptBuild { line, end_line, words, dir: cwd.dir.clone(), dir_unknown: cwd.unknown });
+    } else if let Some(text) = wrappers::shell_text(&words) {
+        scan(text, line, cwd.clone(), depth + 1, builds);
+    }
+}
+
+/// Takes the quotes off a word; a substitution in it stays as written.
+fn unquote(raw: &str) -> String {
+    match shlex::split(raw) {
+        Some(words) => words.join(" "),
+        None => raw.to_owned(),
+    }
+}
+
+impl Scanner<'_> {
+    fn rest(&self) -> &str {
+        &self.text[self.at..]
+    }
+
+    fn bump(&mut self) -> Option<char> {
+        let c = self.rest().chars().next()?;
+        self.at += c.len_utf8();
+        if c == '\n' {
+            self.line += 1;
+        }
+        Some(c)
+    }
+
+    /// Reads up to the end of a command and gives what ended it; `None` at the end of the text.
+    fn command(&mut self) -> Option<char> {
+        self.start_line = 0;
+        loop {
+            let before = self.line;
+            let Some(c) = self.bump() else {
+                self.end_word();
+                self.fix_start(before);
+                return None;
+            };
+            match c {
+                '\\' => match self.rest().chars().next() {
+                    Some('\n') => {
+                        self.bump();
+                    }
+                    Some('\r') if self.rest().starts_with("\r\n") => {
+                        self.bump();
+                        self.bump();
+                    }
+                    Some(next) => {
+                        self.begin(before);
+                        self.bump();
+                        self.word.push('\\');
+                        self.word.push(next);
+                    }
+                    None => {}
+                },
+                '\'' | '"' => {
+                    self.begin(before);
+                    self.quoted(c);
+                }
+                '$' if self.rest().starts_with('(') => {
+                    self.begin(before);
+                    self.bump();
+                    self.substitution(true);
+                }
+                '$' if self.rest().starts_with('{') => {
+                    self.begin(before);
+                    self.word.push('$');
+                    self.braces();
+                }
+                '`' => {
+                    self.begin(before);
+                    self.backticks();
+                }
+                '#' if !self.in_word => {
+                    let end = self.rest().find('\n').unwrap_or(self.rest().len());
+                    self.at += end;
+                }
+                ' ' | '\t' | '\r' => self.end_word(),
+                '<' | '>' => self.redirection(c),
+                '\n' | ';' | '|' | '(' | ')' => {
+                    self.end_word();
+                    self.fix_start(before);
+                    if c == '\n' {
+                        // The line count is that of the command.
+                        self.line -= 1;
+                        self.at -= 1;
+                    }
+                    return Some(c);
+                }
+                '&' => {
+                    if self.rest().starts_with('>') {
+                        self.end_word();
+                        self.bump();
+                        self.redirection('>');
+                    } else {
+                        self.end_word();
+                        self.fix_start(before);
+                        return Some(c);
+                    }
+                }
+                other => {
+                    self.begin(before);
+                    self.word.push(other);
+                }
+            }
+        }
+    }
+
+    fn fix_start(&mut self, line: usize) {
+        if self.start_line == 0 {
+            self.start_line = line;
+        }
+    }
+
+    fn begin(&mut self, line: usize) {
+        self.in_word = true;
+        self.fix_start(line);
+    }
+
+    fn end_word(&mut self) {
+        if !self.in_word {
+            return;
+        }
+        self.in_word = false;
+        let word = std::mem::take(&mut self.word);
+        if let Some(strip_tabs) = self.heredoc_next.take() {
+            self.heredocs.push((unquote(&word), strip_tabs));
+        } else if self.skip_word {
+            self.skip_word = false;
+        } else {
+            self.raw_words.push(word);
+        }
+    }
+
+    /// `>`, `>>`, `2>&1`, `<`, `<<EOF`, `<<<word`; `<( … )` is a word.
+    fn redirection(&mut self, c: char) {
+        if self.rest().starts_with('(') {
+            self.begin(self.line);
+            self.bump();
+            self.substitution(false);
+            return;
+        }
+        // A number in front is the descriptor.
+        if self.in_word && self.word.chars().all(|c| c.is_ascii_digit()) {
+            self.word.clear();
+            self.in_word = false;
+        }
+        self.end_word();
+        if c == '<' && self.rest().starts_with("<<") {
+            self.at += 2;
+        } else if c == '<' && self.rest().starts_with('<') {
+            self.at += 1;
+            let strip_tabs = self.rest().starts_with('-');
+            self.at += usize::from(strip_tabs);
+            self.heredoc_next = Some(strip_tabs);
+            return;
+        } else if self.rest().starts_with(['>', '|']) {
+            self.at += 1;
+        }
+        if self.rest().starts_with('&') {
+            self.at += 1;
+        }
+        self.skip_word = true;
+    }
+
+    fn quoted(&mut self, quote: char) {
+        self.word.push(quote);
+        while let Some(c) = self.bump() {
+            if c == '\\' && quote == '"' {
+                match self.bump() {
+                    Some('\n') => {}
+                    Some(next) => {
+                        self.word.push('\\');
+                        self.word.push(next);
+                    }
+                    None => break,
+                }
+                continue;
+            }
+            if quote == '"' && c == '$' && self.rest().starts_with('(') {
+                self.bump();
+                self.substitution(true);
+                continue;
+            }
+            self.word.push(c);
+            if c == quote {
+                return;
+            }
+        }
+        // A quote that does not end: closed here, so that what was read can be looked at.
+        self.word.push(quote);
+    }
+
+    /// The text of `$( … )`, kept whole in the word and looked into later.
+    fn substitution(&mut self, dollar: bool) {
+        let start = self.at;
+        let line = self.line;
+        let mut open = 1;
+        let mut quote: Option<char> = None;
+        while let Some(c) = self.bump() {
+            match (quote, c) {
+                (Some('\''), '\'') => quote = None,
+                (Some('\''), _) => {}
+                (_, '\\') => {
+                    self.bump();
+                }
+                (Some(q), c) if c == q => quote = None,
+                (Some(_), '(') | (None, '(') => open += 1,
+                (Some(_), ')') | (None, ')') => {
+                    open -= 1;
+                    if open == 0 {
+                        break;
+                    }
+                }
+                (None, '\'' | '"') => quote = Some(c),
+                _ => {}
+            }
+        }
+        let end = if open == 0 { self.at - 1 } else { self.at };
+        let text = self.text[start..end].to_owned();
+        // Its quotes must not end those around it when the word is unquoted.
+        let shown: String = text.chars().filter(|c| !matches!(c, '\'' | '"' | '\\')).collect();
+        self.word.push_str(if dollar { "$(" } else { "<(" });
+        self.word.push_str(&shown);
+        self.word.push(')');
+        self.inner.push((text, line));
+    }
+
+    fn backticks(&mut self) {
+        let start = self.at;
+        let line = self.line;
+        let mut end = None;
+        while let Some(c) = self.bump() {
+            if c == '\\' {
+                self.bump();
+            } else if c == '`' {
+                end = Some(self.at - 1);
+                break;
+            }
+        }
+        let text = self.text[start..end.unwrap_or(self.at)].to_owned();
+        let shown: String = text.chars().filter(|c| !matches!(c, '\'' | '"' | '\\')).collect();
+        self.word.push('`');
+        self.word.push_str(&shown);
+        self.word.push('`');
+        self.inner.push((text, line));
+    }
+
+    /// `${ … }`, which may hold blanks and quotes.
+    fn braces(&mut self) {
+        let mut open = 0;
+        while let Some(c) = self.bump() {
+            match c {
+                '{' => open += 1,
+                '}' => open -= 1,
+                '\\' | '\'' | '"' => continue,
+                '\n' if open > 0 && self.word.len() > 10_000 => return,
+                _ => {}
+            }
+            self.word.push(c);
+            if open == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Steps over the end of a line and over the here-documents that begin behind it.
+    fn newline(&mut self) {
+        self.bump();
+        for (delimiter, strip_tabs) in std::mem::take(&mut self.heredocs) {
+            loop {
+                if self.rest().is_empty() {
+                    return;
+                }
+                let line = self.rest().split('\n').next().unwrap_or_default().to_owned();
+                self.at = (self.at + line.len() + 1).min(self.text.len());
+                self.line += 1;
+                let line = line.strip_suffix('\r').unwrap_or(&line);
+                let line = if strip_tabs { line.trim_start_matches('\t') } else { line };
+                if line == delimiter {
+                    break;
+                }
+            }
+        }
+    }
+}
