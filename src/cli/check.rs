@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     io::{self, BufWriter, Read, Write},
     rc::Rc,
+    sync::Arc,
 };
 
 use clap::{Args, ValueEnum};
@@ -58,13 +59,13 @@ pub(super) fn run(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, 
 
 /// Sums up a log file.
 fn file(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
-    let mut out = BufWriter::new(anstream::AutoStream::new(io::stdout().lock(), color));
+    let mut out = BufWriter::new(anstream::AutoStream::new(io::stdout(), color));
     let mut writer = ShowText::new(layout(&console::Term::stdout()));
     let mut overall = Overall::default();
     let end = reading::read(&args.log, |build| {
-        overall.add(&build);
-        writer.build(&build, &mut out)?;
-        questions::write(&build, &mut out)?;
+        overall.add(build);
+        writer.build(build, &mut out)?;
+        questions::write(build, &mut out)?;
         Ok(())
     })?;
     out.flush()?;
@@ -79,7 +80,7 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
     }
     outlive_the_first_interrupt();
     let progress = Progress::new(args.quiet);
-    let state = Rc::new(PipeState::default());
+    let state = Arc::new(PipeState::default());
     let overall = Rc::new(std::cell::RefCell::new(Overall::default()));
     let mut builds = Vec::new();
     let mut dropped = 0_usize;
@@ -100,7 +101,7 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
     let collector = reader.finish();
     let early_errors = collector.early_errors().to_vec();
     drop(collector);
-    if let Some(error) = state.output_error.take() {
+    if let Some(error) = state.output_error.lock().ok().and_then(|mut error| error.take()) {
         return Err(error.into());
     }
     let mut out = BufWriter::new(anstream::AutoStream::new(io::stderr().lock(), color));
@@ -123,7 +124,7 @@ const SUMMED_UP: usize = 50;
 
 fn pass_through<F: FnMut(Build)>(
     reader: &mut Reader<Collector<F>>,
-    tee: impl Read + 'static,
+    tee: impl Read + Send + 'static,
     progress: &Progress,
     steps_before: &Cell<usize>,
 ) -> Result<(), CliError> {

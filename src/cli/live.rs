@@ -1,11 +1,9 @@
 //! The live pipe: what comes in goes out at once and unchanged, and is read on the way.
 
 use std::{
-    cell::{Cell, RefCell},
     io::{self, Read, Write},
-    rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -18,9 +16,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 #[derive(Debug, Default)]
 pub(super) struct PipeState {
     /// Why the output could not be written.
-    pub(super) output_error: RefCell<Option<io::Error>>,
+    pub(super) output_error: Mutex<Option<io::Error>>,
     /// True where the last byte that was passed on ended a line.
-    at_line_start: Cell<bool>,
+    at_line_start: AtomicBool,
 }
 
 /// A reader that passes on what it reads.
@@ -28,13 +26,13 @@ pub(super) struct Tee<R> {
     input: R,
     output: Option<io::Stdout>,
     progress: Progress,
-    state: Rc<PipeState>,
+    state: Arc<PipeState>,
 }
 
 impl<R: Read> Tee<R> {
     /// Passes `input` on to standard output, unless `quiet`.
-    pub(super) fn new(input: R, quiet: bool, progress: Progress, state: Rc<PipeState>) -> Self {
-        state.at_line_start.set(true);
+    pub(super) fn new(input: R, quiet: bool, progress: Progress, state: Arc<PipeState>) -> Self {
+        state.at_line_start.store(true, Ordering::Relaxed);
         Self { input, output: (!quiet).then(io::stdout), progress, state }
     }
 }
@@ -49,8 +47,9 @@ impl<R: Read> Read for Tee<R> {
         if piece.is_empty() {
             return Ok(length);
         }
-        self.state.at_line_start.set(piece.ends_with(b"\n"));
-        let passed = self.progress.aside(self.state.at_line_start.get(), || {
+        let complete = piece.ends_with(b"\n");
+        self.state.at_line_start.store(complete, Ordering::Relaxed);
+        let passed = self.progress.aside(complete, || {
             let mut output = output.lock();
             output.write_all(piece)?;
             // Standard output holds back what does not end a line.
@@ -58,7 +57,9 @@ impl<R: Read> Read for Tee<R> {
         });
         if let Err(error) = passed {
             let kind = error.kind();
-            self.state.output_error.replace(Some(error));
+            if let Ok(mut first) = self.state.output_error.lock() {
+                first.get_or_insert(error);
+            }
             return Err(io::Error::new(kind, "the output cannot be written"));
         }
         Ok(length)

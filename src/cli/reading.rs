@@ -1,6 +1,10 @@
 //! Reading logs: from files and standard input, in pieces, to builds.
 
-use std::io::{self, Read};
+use std::{
+    cell::Cell,
+    io::{self, Read},
+    sync::mpsc,
+};
 
 use super::error::CliError;
 use crate::{
@@ -23,7 +27,7 @@ pub(super) struct LogEnd {
 }
 
 /// Opens a log: a path, or `-` for standard input.
-pub(super) fn open(name: &str) -> Result<Box<dyn Read>, CliError> {
+pub(super) fn open(name: &str) -> Result<Box<dyn Read + Send>, CliError> {
     if name != "-" {
         return Ok(source::open(name.as_ref())?);
     }
@@ -39,40 +43,96 @@ pub(super) fn display_name(name: &str) -> &str {
     if name == "-" { "standard input" } else { name }
 }
 
+/// Pieces of a log that are read, or unpacked, ahead of the reader.
+const PIECES_AHEAD: usize = 4;
+
+/// Builds that wait to be written.
+const BUILDS_WAITING: usize = 16;
+
 /// Reads a log to its end and hands its builds to `take`. The error of a log that cannot be read to its end comes after the builds
 /// that could be read.
-pub(super) fn read(name: &str, mut take: impl FnMut(Build) -> Result<(), CliError>) -> Result<LogEnd, CliError> {
-    let mut source = open(name)?;
-    let mut failed = None;
-    let mut builds = 0;
+///
+/// Reading and unpacking, understanding, and writing go on side by side: a log of hundreds of megabytes takes as long as the slowest of
+/// the three. Memory is bound by what may wait in between.
+pub(super) fn read(name: &str, take: impl FnMut(&Build) -> Result<(), CliError> + Send) -> Result<LogEnd, CliError> {
+    let source = open(name)?;
+    std::thread::scope(|scope| {
+        let (full, pieces) = mpsc::sync_channel(PIECES_AHEAD);
+        let (empty, used) = mpsc::channel();
+        scope.spawn(move || read_ahead(source, &full, &used));
+        let (finished, builds) = mpsc::sync_channel(BUILDS_WAITING);
+        let writer = scope.spawn(move || write_all(&builds, take));
+        let end = understand(name, &pieces, &empty, &finished);
+        // Without these the other two would wait for ever.
+        drop((pieces, empty, finished));
+        match writer.join() {
+            Ok(Ok(())) => end,
+            Ok(Err(error)) => Err(error),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+/// Fills pieces until the log or the interest in it ends.
+fn read_ahead(mut source: impl Read, full: &mpsc::SyncSender<io::Result<Vec<u8>>>, used: &mpsc::Receiver<Vec<u8>>) {
+    loop {
+        let mut piece = used.try_recv().unwrap_or_default();
+        piece.resize(CHUNK_BYTES, 0);
+        let read = match source.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Ok(0) => return,
+            Ok(length) => {
+                piece.truncate(length);
+                Ok(piece)
+            }
+            Err(error) => Err(error),
+        };
+        let failed = read.is_err();
+        if full.send(read).is_err() || failed {
+            return;
+        }
+    }
+}
+
+fn write_all(builds: &mpsc::Receiver<Build>, mut take: impl FnMut(&Build) -> Result<(), CliError>) -> Result<(), CliError> {
+    builds.iter().try_for_each(|build| take(&build))
+}
+
+fn understand(
+    name: &str,
+    pieces: &mpsc::Receiver<io::Result<Vec<u8>>>,
+    empty: &mpsc::Sender<Vec<u8>>,
+    finished: &mpsc::SyncSender<Build>,
+) -> Result<LogEnd, CliError> {
+    let (mut builds, mut wanted) = (0, true);
+    let seen = Cell::new(true);
     let mut reader = Reader::new(Collector::new(|build| {
         builds += 1;
-        if failed.is_none() {
-            failed = take(build).err();
-        }
+        // The writer goes when nobody reads its output any more.
+        wanted = wanted && finished.send(build).is_ok();
+        seen.set(wanted);
     }));
-    let mut piece = vec![0; CHUNK_BYTES];
     let mut broken = None;
-    loop {
-        match source.read(&mut piece) {
-            Ok(0) => break,
-            Ok(length) => reader.feed(&piece[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(cause) => {
-                broken = Some(CliError::Source(SourceError::Read { name: display_name(name).to_owned(), cause }));
-                break;
+    for piece in pieces {
+        match piece {
+            Ok(piece) => {
+                reader.feed(&piece);
+                // The other side may have ended already.
+                let _ = empty.send(piece);
             }
+            Err(cause) => broken = Some(SourceError::Read { name: display_name(name).to_owned(), cause }),
+        }
+        if !seen.get() {
+            break;
         }
     }
     let (lines, bytes) = (reader.lines(), reader.bytes());
     let collector = reader.finish();
     let early_errors = collector.early_errors().to_vec();
     drop(collector);
-    if let Some(error) = failed.or(broken) {
-        return Err(error);
+    match broken {
+        Some(error) => Err(error.into()),
+        None if bytes == 0 => Err(CliError::Empty(display_name(name).to_owned())),
+        None => Ok(LogEnd { builds, early_errors, lines }),
     }
-    if bytes == 0 {
-        return Err(CliError::Empty(display_name(name).to_owned()));
-    }
-    Ok(LogEnd { builds, early_errors, lines })
 }

@@ -66,12 +66,12 @@ enum SortOrder {
 /// Shows logs. One that cannot be read does not keep the others from being shown.
 pub(super) fn run(args: &ShowArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
     let stdout = io::stdout();
-    let mut out: Box<dyn Write> = if args.format == ShowFormat::Text {
-        Box::new(BufWriter::new(anstream::AutoStream::new(stdout.lock(), color)))
+    let mut out: Box<dyn Write + Send> = if args.format == ShowFormat::Text {
+        Box::new(BufWriter::new(anstream::AutoStream::new(stdout, color)))
     } else {
-        Box::new(BufWriter::with_capacity(64 * 1024, stdout.lock()))
+        Box::new(BufWriter::with_capacity(64 * 1024, stdout))
     };
-    let mut writer: Box<dyn BuildWriter> = match args.format {
+    let mut writer: Box<dyn BuildWriter + Send> = match args.format {
         ShowFormat::Text => Box::new(ShowText::new(layout(args))),
         ShowFormat::Json => Box::new(ShowJson::default()),
         ShowFormat::Markdown => Box::new(ShowMarkdown),
@@ -84,8 +84,8 @@ pub(super) fn run(args: &ShowArgs, color: anstream::ColorChoice) -> Result<u8, C
             writer.log(display_name(name), &mut out)?;
         }
         let read = reading::read(name, |build| {
-            overall.add(&build);
-            writer.build(&build, &mut out).map_err(CliError::from)
+            overall.add(build);
+            writer.build(build, &mut out).map_err(CliError::from)
         });
         match read {
             Ok(end) if end.builds == 0 && !end.early_errors.is_empty() => {

@@ -100,7 +100,8 @@ pub struct Instruction<'a> {
     pub words: Vec<Vec<u8>>,
 }
 
-const KEYWORDS: [&str; 18] = [
+/// The instructions of a Dockerfile.
+pub const KEYWORDS: [&str; 18] = [
     "ADD",
     "ARG",
     "CMD",

@@ -39,7 +39,7 @@ pub enum SourceError {
 }
 
 /// Opens a log file, whatever its compression and encoding.
-pub fn open(path: &Path) -> Result<Box<dyn Read>, SourceError> {
+pub fn open(path: &Path) -> Result<Box<dyn Read + Send>, SourceError> {
     let failed = |cause| SourceError::Open { path: path.to_owned(), cause };
     if path.is_dir() {
         return Err(SourceError::Directory { path: path.to_owned() });
@@ -50,7 +50,7 @@ pub fn open(path: &Path) -> Result<Box<dyn Read>, SourceError> {
 
 /// Wraps a reader so that it gives the plain bytes of the log: gzip and zstd are unpacked, UTF-16 becomes UTF-8, a byte order mark is
 /// dropped. Everything else passes through byte for byte.
-pub fn decoded(reader: impl Read + 'static) -> io::Result<Box<dyn Read>> {
+pub fn decoded(reader: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
     let mut reader = BufReader::with_capacity(CHUNK_BYTES, reader);
     let start = reader.fill_buf()?;
     if start.starts_with(&[0x1f, 0x8b]) {
@@ -62,7 +62,7 @@ pub fn decoded(reader: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     text(reader)
 }
 
-fn text(mut reader: impl BufRead + 'static) -> io::Result<Box<dyn Read>> {
+fn text(mut reader: impl BufRead + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
     let start = match reader.fill_buf() {
         Ok(start) => start,
         // A broken archive is reported by the first read, with the log's name.

@@ -1,5 +1,7 @@
 //! From a split line to a typed instruction (facts: BuildKit `instructions/{parse,bflag}.go`).
 
+use crate::log::name::KEYWORDS;
+
 use super::error::{Problem, nearest};
 use super::mount::Mount;
 use super::{Arguments, Command, CommandKind, Copy, Dockerfile, Node, Run, Stage, lines};
@@ -9,27 +11,6 @@ pub(super) enum Read {
     Stage(Stage),
     Command(Command),
 }
-
-const KEYWORDS: [&str; 18] = [
-    "ADD",
-    "ARG",
-    "CMD",
-    "COPY",
-    "ENTRYPOINT",
-    "ENV",
-    "EXPOSE",
-    "FROM",
-    "HEALTHCHECK",
-    "LABEL",
-    "MAINTAINER",
-    "ONBUILD",
-    "RUN",
-    "SHELL",
-    "STOPSIGNAL",
-    "USER",
-    "VOLUME",
-    "WORKDIR",
-];
 
 fn keyword_of(word: &str) -> Result<&'static str, Problem> {
     let upper = word.to_uppercase();
