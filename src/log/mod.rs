@@ -6,8 +6,10 @@
 
 pub mod anchor;
 pub mod by_index;
+pub mod client;
 pub mod event;
 pub mod grammar;
+mod lane;
 pub mod legacy;
 pub mod name;
 pub mod plain;

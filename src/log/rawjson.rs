@@ -188,7 +188,7 @@ impl RawJson {
                 events.event(self.build, at, Event::BuildWarning(text));
                 return true;
             }
-            if let Some(certain) = super::plain::build_error(line) {
+            if let Some(certain) = super::client::build_error(line) {
                 events.event(self.build, at, Event::BuildError { text: line, certain });
                 return true;
             }
