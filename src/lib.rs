@@ -1,12 +1,17 @@
 //! Reads what BuildKit prints and says what it means.
 //!
 //! Data flows one way, left to right, and no module imports one to its right:
-//! `log` (bytes to events) → `build` (typed records) → `evidence` → `freshness` → `rules` → `history` → `trend` → `report` → `cli`.
+//! `log` (bytes to events) → `build` (typed records) → `evidence` → `freshness` → `policy`, `rules` → `history` → `trend` → `report` → `cli`.
 
 pub mod build;
 pub mod cli;
 pub mod evidence;
+pub mod freshness;
+#[cfg(feature = "history")]
+pub mod history;
 pub mod log;
+pub mod policy;
+pub mod redact;
 pub mod report;
 pub mod rules;
 pub mod trend;

@@ -15,6 +15,9 @@ pub const KEPT_FOREIGN_LINES: usize = 20;
 /// How much of a foreign line or an output line is kept, in bytes.
 pub const KEPT_TEXT_BYTES: usize = 400;
 
+/// How many lines outside of builds are kept because they say which commit is built or that the cache was pruned.
+pub const KEPT_REMARKS: usize = 200;
+
 /// How many errors, warnings and lines of failed output a build or step keeps each.
 const KEPT_TEXTS: usize = 100;
 
@@ -48,6 +51,8 @@ pub struct Collector<F> {
     outside: Foreign,
     /// Errors in front of any build.
     early_errors: Vec<String>,
+    /// Lines of no build that say something of them all.
+    remarks: Vec<(u64, String)>,
 }
 
 #[derive(Debug)]
@@ -79,6 +84,7 @@ impl<F: FnMut(Build)> Collector<F> {
             room: MOST_KEPT_BYTES,
             outside: Foreign::default(),
             early_errors: Vec::new(),
+            remarks: Vec::new(),
         }
     }
 
@@ -90,6 +96,12 @@ impl<F: FnMut(Build)> Collector<F> {
     /// Errors of a build that failed before its first step.
     pub fn early_errors(&self) -> &[String] {
         &self.early_errors
+    }
+
+    /// Lines that no build wrote and that say which commit is built or that the cache was pruned, with their numbers: the first
+    /// [`KEPT_REMARKS`]. They stand in front of a build, between builds, or where a script prints while a build goes on.
+    pub fn remarks(&self) -> &[(u64, String)] {
+        &self.remarks
     }
 
     /// The names of the steps that run now, over all builds.
@@ -159,6 +171,9 @@ impl<F: FnMut(Build)> Events for Collector<F> {
     fn foreign(&mut self, build: Option<BuildId>, at: At, text: &[u8]) {
         if text.iter().all(u8::is_ascii_whitespace) {
             return;
+        }
+        if self.remarks.len() < KEPT_REMARKS && is_remark(text) {
+            self.remarks.push((at.line, kept(text)));
         }
         let foreign = match build.and_then(|id| self.open.get_mut(&id)) {
             Some(open) => &mut open.build.foreign,
@@ -322,6 +337,7 @@ impl Open {
             log_head: Vec::new(),
             transferred_bytes: None,
             clipped: false,
+            pulled: false,
             warnings: Vec::new(),
             error: None,
             lines: (at.line, at.line),
@@ -404,6 +420,11 @@ impl Open {
     }
 }
 
+/// True for a line that may name a commit or a prune. Rules read it; here it is only kept.
+fn is_remark(text: &[u8]) -> bool {
+    [&b"ommit"[..], b"OMMIT", b"reclaimed", b"Total:", b"prune"].iter().any(|word| memchr::memmem::find(text, word).is_some())
+}
+
 fn step_event(step: &mut Step, at: At, event: Event<'_>, room: &mut usize) {
     match event {
         Event::NameContinues { line, .. } if step.name.len() + line.len() < LONGEST_NAME => {
@@ -424,6 +445,7 @@ fn step_event(step: &mut Step, at: At, event: Event<'_>, room: &mut usize) {
         Event::Progress { progress, .. } if progress.id.starts_with(b"transferring ") => {
             step.transferred_bytes = progress.current.or(step.transferred_bytes);
         }
+        Event::Progress { progress, .. } if progress.id.starts_with(b"extracting sha256:") => step.pulled = true,
         Event::Warning { text, .. } => push(room, &mut step.warnings, text),
         Event::Ended { end, .. } => {
             *room += step.error.take().map_or(0, |error| error.len());

@@ -130,6 +130,9 @@ pub struct Step {
     pub transferred_bytes: Option<u64>,
     /// True where BuildKit cut the output of the step.
     pub clipped: bool,
+    /// True where layers were pulled or unpacked for it: a command whose result came from an imported cache shows that, and ends in
+    /// `DONE` although it did not run.
+    pub pulled: bool,
     /// Warnings of the step.
     pub warnings: Vec<String>,
     /// The error of the step; newlines in it are kept.

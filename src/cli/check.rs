@@ -7,13 +7,15 @@ use std::{
     sync::Arc,
 };
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::{
     error::CliError,
+    judging::EvidenceArgs,
     live::{PipeState, Progress, Tee, outlive_the_first_interrupt},
     overall::Overall,
     reading::{self, display_name},
+    reporting::{CheckFormat, ReportArgs},
 };
 use crate::{
     build::{Build, collect::Collector},
@@ -21,9 +23,10 @@ use crate::{
         Instant, Reader,
         source::{self, CHUNK_BYTES, SourceError},
     },
+    redact::{self, Redacted, Redactor},
     report::{
         BuildWriter, escape,
-        text::{Layout, Order, ShowText, questions},
+        text::{Layout, Order, ShowText},
         units,
     },
 };
@@ -39,18 +42,15 @@ pub(super) struct CheckArgs {
     #[arg(long, short)]
     quiet: bool,
 
-    /// From which severity on the exit code is 1. There is nothing yet that is found; a build that failed is 4 all the same
-    #[arg(long, value_name = "SEVERITY", default_value = "error")]
-    fail_on: FailOn,
+    #[command(flatten)]
+    evidence: EvidenceArgs,
+
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
-/// The threshold of the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FailOn {
-    Error,
-    Warning,
-    Never,
-}
+/// So many builds of one log are judged; more are no deploy that anybody watches.
+const JUDGED: usize = 2_000;
 
 /// Runs the command.
 pub(super) fn run(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
@@ -59,17 +59,46 @@ pub(super) fn run(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, 
 
 /// Sums up a log file.
 fn file(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
-    let mut out = BufWriter::new(anstream::AutoStream::new(io::stdout(), color));
-    let mut writer = ShowText::new(layout(&console::Term::stdout()));
+    let policy = args.report.policy()?;
     let mut overall = Overall::default();
+    let mut builds = Vec::new();
     let end = reading::read(&args.log, |build| {
-        overall.add(build);
-        writer.build(build, &mut out)?;
-        questions::write(build, &mut out)?;
+        overall.add(&build);
+        if builds.len() < JUDGED {
+            builds.push(build);
+        }
         Ok(())
     })?;
+    let code = finish(&overall, display_name(&args.log), end.lines, &end.early_errors)?;
+    let (report, redactor) = args.evidence.judge(display_name(&args.log), &builds, &end.remarks, &policy)?;
+    let layout = layout(&console::Term::stdout());
+    let mut out = output(args, io::stdout().lock(), color);
+    if args.report.format == CheckFormat::Text {
+        summaries(builds, layout, &redactor, &mut out)?;
+    }
+    args.report.write(&report, layout.width, &mut out)?;
     out.flush()?;
-    finish(&overall, display_name(&args.log), end.lines, &end.early_errors)
+    Ok(args.report.exit_code(&report, code))
+}
+
+/// Where findings go: with colour taken out where nobody wants it, and as they are for machines.
+fn output<'w, S>(args: &CheckArgs, stream: S, color: anstream::ColorChoice) -> Box<dyn Write + 'w>
+where
+    S: anstream::stream::RawStream + anstream::stream::AsLockedWrite + 'w,
+{
+    match args.report.format {
+        CheckFormat::Text => Box::new(BufWriter::new(anstream::AutoStream::new(stream, color))),
+        _ => Box::new(BufWriter::new(stream)),
+    }
+}
+
+/// Writes the tables of the builds.
+pub(super) fn summaries(builds: Vec<Build>, layout: Layout, redactor: &Redactor, out: &mut dyn Write) -> Result<(), CliError> {
+    let mut writer = ShowText::new(layout);
+    for build in builds {
+        writer.build(&Redacted::build(build, redactor), out)?;
+    }
+    Ok(writeln!(out)?)
 }
 
 /// Passes standard input through, reads it on the way, and sums it up on standard error.
@@ -78,6 +107,8 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
     if io::IsTerminal::is_terminal(&stdin) {
         return Err(CliError::TerminalInput);
     }
+    // Wrong settings are said when the build is over: it must not die of a broken pipe.
+    let policy = args.report.policy();
     outlive_the_first_interrupt();
     let progress = Progress::new(args.quiet);
     let state = Arc::new(PipeState::default());
@@ -100,23 +131,35 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
     let (lines, bytes) = (reader.lines(), reader.bytes());
     let collector = reader.finish();
     let early_errors = collector.early_errors().to_vec();
+    let remarks = collector.remarks().to_vec();
     drop(collector);
     if let Some(error) = state.output_error.lock().ok().and_then(|mut error| error.take()) {
         return Err(error.into());
     }
-    let mut out = BufWriter::new(anstream::AutoStream::new(io::stderr().lock(), color));
-    if dropped > 0 {
-        writeln!(out, "\n{} before these are left out; `bklog show` shows them all", units::count(dropped, "build"))?;
+    let overall = overall.borrow();
+    let (report, redactor) = args.evidence.judge(display_name("-"), &builds, &remarks, &policy?)?;
+    let layout = layout(&console::Term::stderr());
+    // What was passed through stands on standard output; with --quiet it is free.
+    let text = args.report.format == CheckFormat::Text;
+    let mut out = if args.quiet && !text { output(args, io::stdout().lock(), color) } else { output(args, io::stderr().lock(), color) };
+    if text && !builds.is_empty() {
+        writeln!(out)?;
+        if dropped > 0 {
+            writeln!(out, "{} before these are left out; `bklog show` shows them all\n", units::count(dropped, "build"))?;
+        }
+        summaries(builds, layout, &redactor, &mut out)?;
     }
-    summary(&builds, &mut out)?;
+    if overall.builds() > 0 {
+        args.report.write(&report, layout.width, &mut out)?;
+    }
     out.flush()?;
     drop(out);
     read?;
     if bytes == 0 {
         return Err(CliError::Empty(display_name("-").to_owned()));
     }
-    let overall = overall.borrow();
-    finish(&overall, display_name("-"), lines, &early_errors)
+    let code = finish(&overall, display_name("-"), lines, &early_errors)?;
+    Ok(args.report.exit_code(&report, code))
 }
 
 /// So many builds of one pipe are summed up.
@@ -151,7 +194,7 @@ fn running<F: FnMut(Build)>(collector: &Collector<F>, steps_before: usize) -> St
     let mut text = format!("{} done", units::count(steps_before + collector.ended_steps(), "step"));
     let mut steps = collector.running();
     if let Some(name) = steps.next() {
-        text += &format!(" · {}", escape::terminal(name));
+        text += &format!(" · {}", escape::terminal(&redact::text(name)));
         let more = steps.count();
         if more > 0 {
             text += &format!(" · and {more} more");
@@ -160,34 +203,21 @@ fn running<F: FnMut(Build)>(collector: &Collector<F>, steps_before: usize) -> St
     text
 }
 
-fn finish(overall: &Overall, name: &str, lines: u64, early_errors: &[String]) -> Result<u8, CliError> {
-    if overall.builds() > 0 {
-        return Ok(overall.exit_code());
-    }
-    Err(match early_errors.first() {
-        Some(error) => CliError::FailedEarly(error.clone()),
-        None => CliError::NoBuild { name: name.to_owned(), lines },
-    })
-}
-
-/// Sums builds up for the terminal behind standard error.
-pub(super) fn summary(builds: &[Build], out: &mut dyn Write) -> io::Result<()> {
-    let mut writer = ShowText::new(layout(&console::Term::stderr()));
-    for (n, build) in builds.iter().enumerate() {
-        if n == 0 {
-            writeln!(out)?;
-        }
-        writer.build(build, out)?;
-        questions::write(build, out)?;
-    }
-    Ok(())
-}
-
 /// The time at which a piece arrives.
 pub(super) fn arrival() -> Instant {
     Instant { nanoseconds: jiff::Timestamp::now().as_nanosecond(), absolute: true }
 }
 
-fn layout(terminal: &console::Term) -> Layout {
+fn finish(overall: &Overall, name: &str, lines: u64, early_errors: &[String]) -> Result<u8, CliError> {
+    if overall.builds() > 0 {
+        return Ok(overall.exit_code());
+    }
+    Err(match early_errors.first() {
+        Some(error) => CliError::FailedEarly(redact::text(error).into_owned()),
+        None => CliError::NoBuild { name: name.to_owned(), lines },
+    })
+}
+
+pub(super) fn layout(terminal: &console::Term) -> Layout {
     Layout { width: super::terminal_width(terminal), order: Order::Log, all: false }
 }

@@ -1,10 +1,11 @@
 //! Errors of the command line: what is wrong, where, and what to do next.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use super::exit_code;
 use crate::{
     log::source::SourceError,
+    policy::PolicyError,
     report::{escape, text::style},
 };
 
@@ -50,6 +51,45 @@ pub(super) enum CliError {
         /// Why.
         cause: io::Error,
     },
+    /// The settings file cannot be used.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The baseline file cannot be used.
+    #[error("cannot read the baseline file {}: {cause}", .path.display())]
+    Baseline {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// The job summary cannot be written.
+    #[error("cannot add to the job summary {}: {cause}", .path.display())]
+    Summary {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// No rule has the name.
+    #[error("no rule is called {name:?}{}", near.map_or(String::new(), |near| format!(": did you mean {near}?")))]
+    UnknownRule {
+        /// The name.
+        name: String,
+        /// The one that is nearest.
+        near: Option<&'static str>,
+    },
+    /// Flags or settings that cannot be understood.
+    #[error("{what}")]
+    Usage {
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The history cannot be used.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("{0}")]
+    History(String),
     /// There is nothing to read.
     #[error("nothing to read: standard input is a terminal")]
     TerminalInput,
@@ -61,13 +101,22 @@ impl CliError {
         match self {
             Self::Empty(_) => Some("docker writes its progress to standard error: add 2>&1 before the pipe or file"),
             Self::NoBuild { .. } => Some("build with --progress=plain and keep standard error (2>&1); `bklog help` lists what is read"),
+            Self::Usage { hint, .. } => Some(hint),
             Self::TerminalInput => {
                 Some("pipe a build into it, `docker build --progress=plain . 2>&1 | bklog`, or name a log: `bklog show build.log`")
             }
             Self::Source(SourceError::Read { .. }) => Some("the file may be cut off or damaged; what could be read is shown"),
-            Self::ReaderGone | Self::Output(_) | Self::Source(_) | Self::FailedEarly(_) | Self::Series { .. } | Self::Command { .. } => {
-                None
-            }
+            Self::UnknownRule { .. } => Some("`bklog explain` lists all rules"),
+            Self::Baseline { .. } => Some("it is what `bklog check --format json` writes; bklog.toml names it as `baseline`"),
+            Self::ReaderGone
+            | Self::Output(_)
+            | Self::Source(_)
+            | Self::FailedEarly(_)
+            | Self::Series { .. }
+            | Self::Command { .. }
+            | Self::Policy(_)
+            | Self::Summary { .. }
+            | Self::History(_) => None,
         }
     }
 
@@ -75,8 +124,16 @@ impl CliError {
         match self {
             Self::ReaderGone => exit_code::SUCCESS,
             Self::FailedEarly(_) => exit_code::BUILD_FAILED,
-            Self::TerminalInput | Self::Command { .. } => exit_code::USAGE,
-            Self::Output(_) | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } | Self::Series { .. } => exit_code::NOT_A_LOG,
+            Self::TerminalInput
+            | Self::Command { .. }
+            | Self::Usage { .. }
+            | Self::History(_)
+            | Self::Policy(_)
+            | Self::Baseline { .. }
+            | Self::UnknownRule { .. } => exit_code::USAGE,
+            Self::Output(_) | Self::Summary { .. } | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } | Self::Series { .. } => {
+                exit_code::NOT_A_LOG
+            }
         }
     }
 

@@ -3,9 +3,12 @@
 mod check;
 mod error;
 pub mod exit_code;
+mod explain;
+mod judging;
 mod live;
 mod overall;
 mod reading;
+mod reporting;
 mod run;
 mod show;
 mod trend;
@@ -54,9 +57,10 @@ enum When {
 #[derive(Debug, Subcommand)]
 enum Command {
     Show(show::ShowArgs),
-    Check(check::CheckArgs),
-    Run(run::RunArgs),
+    Check(Box<check::CheckArgs>),
+    Run(Box<run::RunArgs>),
     Trend(trend::TrendArgs),
+    Explain(explain::ExplainArgs),
 }
 
 const EXIT_CODES: &str = "\
@@ -83,6 +87,7 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         None => check::run(&cli.check, color),
         Some(Command::Check(args)) => check::run(&args, color),
+        Some(Command::Explain(args)) => explain::run(&args, color),
         Some(Command::Show(args)) => show::run(&args, color),
         Some(Command::Run(args)) => run::run(&args, color),
         Some(Command::Trend(args)) => trend::run(&args, color),

@@ -22,6 +22,8 @@ pub(super) struct LogEnd {
     pub(super) builds: u64,
     /// Errors of a build that failed before its first step.
     pub(super) early_errors: Vec<String>,
+    /// Lines outside of builds that name a commit or a prune.
+    pub(super) remarks: Vec<(u64, String)>,
     /// Lines in it.
     pub(super) lines: u64,
 }
@@ -54,7 +56,7 @@ const BUILDS_WAITING: usize = 16;
 ///
 /// Reading and unpacking, understanding, and writing go on side by side: a log of hundreds of megabytes takes as long as the slowest of
 /// the three. Memory is bound by what may wait in between.
-pub(super) fn read(name: &str, take: impl FnMut(&Build) -> Result<(), CliError> + Send) -> Result<LogEnd, CliError> {
+pub(super) fn read(name: &str, take: impl FnMut(Build) -> Result<(), CliError> + Send) -> Result<LogEnd, CliError> {
     let source = open(name)?;
     std::thread::scope(|scope| {
         let (full, pieces) = mpsc::sync_channel(PIECES_AHEAD);
@@ -94,8 +96,8 @@ fn read_ahead(mut source: impl Read, full: &mpsc::SyncSender<io::Result<Vec<u8>>
     }
 }
 
-fn write_all(builds: &mpsc::Receiver<Build>, mut take: impl FnMut(&Build) -> Result<(), CliError>) -> Result<(), CliError> {
-    builds.iter().try_for_each(|build| take(&build))
+fn write_all(builds: &mpsc::Receiver<Build>, mut take: impl FnMut(Build) -> Result<(), CliError>) -> Result<(), CliError> {
+    builds.iter().try_for_each(&mut take)
 }
 
 fn understand(
@@ -129,10 +131,11 @@ fn understand(
     let (lines, bytes) = (reader.lines(), reader.bytes());
     let collector = reader.finish();
     let early_errors = collector.early_errors().to_vec();
+    let remarks = collector.remarks().to_vec();
     drop(collector);
     match broken {
         Some(error) => Err(error.into()),
         None if bytes == 0 => Err(CliError::Empty(display_name(name).to_owned())),
-        None => Ok(LogEnd { builds, early_errors, lines }),
+        None => Ok(LogEnd { builds, early_errors, remarks, lines }),
     }
 }

@@ -11,11 +11,13 @@ use std::{
 use clap::Args;
 
 use super::{
-    check::{arrival, summary},
+    check::{arrival, layout, summaries},
     error::CliError,
     exit_code,
+    judging::EvidenceArgs,
     live::{Progress, outlive_the_first_interrupt},
     overall::Overall,
+    reporting::{CheckFormat, ReportArgs},
 };
 use crate::{
     build::{Build, collect::Collector},
@@ -35,6 +37,12 @@ pub(super) struct RunArgs {
     /// Do not show the command's output
     #[arg(long, short)]
     quiet: bool,
+
+    #[command(flatten)]
+    evidence: EvidenceArgs,
+
+    #[command(flatten)]
+    report: ReportArgs,
 }
 
 /// A piece of output, and from which of the two streams.
@@ -51,6 +59,8 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// Runs the command.
 pub(super) fn run(args: &RunArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
+    // Wrong settings are said when the build is over: they must not keep it from running.
+    let policy = args.report.policy();
     let mut child = spawn(&args.command)?;
     outlive_the_first_interrupt();
     let progress = Progress::new(args.quiet);
@@ -75,14 +85,24 @@ pub(super) fn run(args: &RunArgs, color: anstream::ColorChoice) -> Result<u8, Cl
         reader.feed_live(&bytes, arrival());
     }
     progress.finish();
-    drop(reader.finish());
+    let remarks = reader.finish().remarks().to_vec();
     let status = child.wait().map_err(|cause| CliError::Command { name: name(&args.command), cause })?;
-    if !builds.is_empty() {
-        let mut out = BufWriter::new(anstream::AutoStream::new(io::stderr().lock(), color));
-        summary(&builds, &mut out)?;
-        out.flush()?;
+    let code = code(status, &overall);
+    if builds.is_empty() {
+        return Ok(code);
     }
-    Ok(code(status, &overall))
+    let words: Vec<String> = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let (report, redactor) = args.evidence.made_by(&words).judge(&name(&args.command), &builds, &remarks, &policy?)?;
+    let layout = layout(&console::Term::stderr());
+    // What the build printed stands on standard output; what is said of it goes where its progress went.
+    let mut out = BufWriter::new(anstream::AutoStream::new(io::stderr().lock(), color));
+    if args.report.format == CheckFormat::Text {
+        writeln!(out)?;
+        summaries(builds, layout, &redactor, &mut out)?;
+    }
+    args.report.write(&report, layout.width, &mut out)?;
+    out.flush()?;
+    Ok(if status.success() { args.report.exit_code(&report, code) } else { code })
 }
 
 /// Starts the command. Its progress is asked for in plain form, because it is read, and shown as it comes.

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     log::source::SourceError,
+    redact::{self, Redacted, Redactor},
     report::{
         BuildWriter,
         json::ShowJson,
@@ -77,6 +78,7 @@ pub(super) fn run(args: &ShowArgs, color: anstream::ColorChoice) -> Result<u8, C
         ShowFormat::Markdown => Box::new(ShowMarkdown),
     };
     let mut overall = Overall::default();
+    let redactor = Redactor::default();
     let mut worst = exit_code::SUCCESS;
     let mut errors = Vec::new();
     for name in &args.logs {
@@ -84,13 +86,13 @@ pub(super) fn run(args: &ShowArgs, color: anstream::ColorChoice) -> Result<u8, C
             writer.log(display_name(name), &mut out)?;
         }
         let read = reading::read(name, |build| {
-            overall.add(build);
-            writer.build(build, &mut out).map_err(CliError::from)
+            overall.add(&build);
+            writer.build(&Redacted::build(build, &redactor), &mut out).map_err(CliError::from)
         });
         match read {
             Ok(end) if end.builds == 0 && !end.early_errors.is_empty() => {
                 worst = worst.max(exit_code::BUILD_FAILED);
-                errors.push(CliError::FailedEarly(end.early_errors[0].clone()));
+                errors.push(CliError::FailedEarly(redact::text(&end.early_errors[0]).into_owned()));
             }
             Ok(end) if end.builds == 0 => errors.push(CliError::NoBuild { name: display_name(name).to_owned(), lines: end.lines }),
             Ok(_) => {}

@@ -300,9 +300,21 @@ impl Repository {
     /// # Errors
     /// [`GitError::UnknownRevision`], [`GitError::Shallow`].
     pub fn tree(&self, revision: &str, prefix: &[u8]) -> Result<Vec<TreeEntry>, GitError> {
+        self.list_tree(revision, prefix, &["-l"])
+    }
+
+    /// As [`Repository::tree`], without the sizes, for which git has to look into every object.
+    ///
+    /// # Errors
+    /// As [`Repository::tree`].
+    pub fn tree_without_sizes(&self, revision: &str) -> Result<Vec<TreeEntry>, GitError> {
+        self.list_tree(revision, b"", &[])
+    }
+
+    fn list_tree(&self, revision: &str, prefix: &[u8], more: &[&str]) -> Result<Vec<TreeEntry>, GitError> {
         let commit = self.resolve(revision)?;
         let mut command = self.command(&self.dir);
-        command.args(["--literal-pathspecs", "ls-tree", "-r", "-z", "-l", "--full-tree", "--no-abbrev"]);
+        command.args(["--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", "--no-abbrev"]).args(more);
         command.arg(&commit).arg("--");
         if !prefix.is_empty() {
             command.arg(bytes_to_path(prefix));
@@ -322,6 +334,72 @@ impl Repository {
             .find(|entry| entry.path == path && entry.is_blob())
             .ok_or_else(|| GitError::NoSuchFile { commit: revision.to_owned(), path: String::from_utf8_lossy(path).into_owned() })?;
         self.blobs()?.read(&entry.id)
+    }
+
+    /// The blobs that git would make of files of the work tree, after the filters that their attributes name, in their order.
+    ///
+    /// Paths count from the top of the repository. Nothing is written.
+    ///
+    /// # Errors
+    /// [`GitError::Bare`] where there is no work tree; a file that cannot be read, or whose name holds a line break.
+    pub fn hash_files(&self, paths: &[Vec<u8>]) -> Result<Vec<String>, GitError> {
+        let root = self.root.as_deref().ok_or(GitError::Bare)?;
+        if paths.iter().any(|path| path.contains(&b'\n')) {
+            return Err(GitError::Unreadable("hash-object"));
+        }
+        let mut child = self
+            .command(root)
+            .args(["hash-object", "--stdin-paths"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(spawn_error)?;
+        let input = child.stdin.take();
+        // Written beside the reading: with many paths both pipes fill.
+        let out = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let Some(mut input) = input.map(std::io::BufWriter::new) else {
+                    return;
+                };
+                for path in paths {
+                    // A git that stops early says why on its standard error.
+                    if input.write_all(path).and_then(|()| input.write_all(b"\n")).is_err() {
+                        return;
+                    }
+                }
+            });
+            child.wait_with_output()
+        })?;
+        if !out.status.success() {
+            return Err(self.failure("hash-object", &out.stderr));
+        }
+        let ids: Vec<String> = String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect();
+        if ids.len() == paths.len() { Ok(ids) } else { Err(GitError::Unreadable("hash-object")) }
+    }
+
+    /// The blobs that a path had before and after the last `depth` commits that changed it, the newest first.
+    ///
+    /// # Errors
+    /// [`GitError::UnknownRevision`], [`GitError::Shallow`].
+    pub fn past_blobs(&self, revision: &str, path: &[u8], depth: usize) -> Result<Vec<String>, GitError> {
+        let commit = self.resolve(revision)?;
+        let mut command = self.command(self.root.as_deref().unwrap_or(&self.dir));
+        command.args([
+            "--literal-pathspecs",
+            "log",
+            "--format=",
+            "--raw",
+            "-z",
+            "--no-abbrev",
+            "--no-renames",
+            "--no-show-signature",
+            "-m",
+        ]);
+        command.arg(format!("-{depth}")).arg(&commit).arg("--").arg(bytes_to_path(path));
+        let out = self.finish("log", command)?;
+        let changes = parse::raw_diff(&out).ok_or(GitError::Unreadable("log"))?;
+        Ok(changes.into_iter().flat_map(|change| [change.new_id, change.old_id]).collect())
     }
 
     /// Starts a reader of many objects' contents (`cat-file --batch`).

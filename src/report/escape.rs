@@ -21,6 +21,23 @@ pub fn terminal(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// As [`terminal`], and harmless for the logs of CI systems too: `##[…]`, `##vso[…]` and `##teamcity[…]` are commands to some of them
+/// wherever they stand in a line. (`::error::` is one only at the beginning of a line, and no line of a report begins with foreign text.)
+pub fn ci(text: &str) -> Cow<'_, str> {
+    let safe = terminal(text);
+    if !safe.contains("##") {
+        return safe;
+    }
+    let mut apart = String::with_capacity(safe.len() + 8);
+    for c in safe.chars() {
+        if c == '#' && apart.ends_with('#') {
+            apart.push(' ');
+        }
+        apart.push(c);
+    }
+    Cow::Owned(apart)
+}
+
 /// Controls (C0, DEL, C1), line separators, and the characters that change the direction of what follows.
 fn is_unsafe(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
@@ -54,6 +71,12 @@ mod tests {
         assert_eq!(terminal("a\x1b[31mb\r\nc\x07\x7f\u{9b}d"), "a␛[31mb␍␊c␇␡<009B>d");
         assert_eq!(terminal("x\u{202e}y\u{2028}z"), "x<202E>y<2028>z");
         assert_eq!(terminal("日本語 ü"), "日本語 ü");
+    }
+
+    #[test]
+    fn no_command_for_a_ci_system() {
+        assert_eq!(ci("a ##[error]b ###vso[x] # #1"), "a # #[error]b # # #vso[x] # #1");
+        assert_eq!(ci("#7 [2/3] RUN x"), "#7 [2/3] RUN x");
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{BuildWriter, json_step};
-use crate::build::{Build, CacheTransfer, DurationSource, Format, Instant, Outcome, timing};
+use crate::{
+    build::{Build, CacheTransfer, DurationSource, Format, Instant, Outcome, timing},
+    redact::Redacted,
+};
 
 /// The name of the schema.
 pub const SCHEMA: &str = "bklog.show/1";
@@ -25,7 +28,7 @@ impl BuildWriter for ShowJson {
         Ok(())
     }
 
-    fn build(&mut self, build: &Build, out: &mut dyn Write) -> io::Result<()> {
+    fn build(&mut self, build: &Redacted<Build>, out: &mut dyn Write) -> io::Result<()> {
         if self.written == 0 {
             write!(out, "{{\"schema\":\"{SCHEMA}\",\"builds\":[")?;
         } else {

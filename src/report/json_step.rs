@@ -33,7 +33,7 @@ pub(super) fn write(step: &Step, out: &mut Vec<u8>) {
     if let Some(base) = &parts.base {
         object.text(",\"base\":", base);
     }
-    object.word(",\"status\":", status(step.status));
+    object.word(",\"status\":", status_name(step.status));
     if let Some(hit) = step.cache_hit {
         object.flag(",\"cache_hit\":", hit);
     }
@@ -146,7 +146,8 @@ fn kind(kind: Kind) -> &'static str {
     }
 }
 
-fn status(status: Status) -> &'static str {
+/// The name of a status in the contracts.
+pub(super) fn status_name(status: Status) -> &'static str {
     match status {
         Status::Done => "done",
         Status::Cached => "cached",

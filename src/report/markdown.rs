@@ -3,7 +3,10 @@
 use std::io::{self, Write};
 
 use super::{BuildWriter, escape, text::totals::Counts, units};
-use crate::build::{Build, Kind, Outcome, Status, Step};
+use crate::{
+    build::{Build, Kind, Outcome, Status, Step},
+    redact::Redacted,
+};
 
 /// Writes builds as Markdown tables.
 #[derive(Debug, Default)]
@@ -14,7 +17,7 @@ impl BuildWriter for ShowMarkdown {
         writeln!(out, "## {}\n", escape::markdown(name))
     }
 
-    fn build(&mut self, build: &Build, out: &mut dyn Write) -> io::Result<()> {
+    fn build(&mut self, build: &Redacted<Build>, out: &mut dyn Write) -> io::Result<()> {
         let counts = Counts::of(build);
         let outcome = match build.outcome {
             Outcome::Succeeded => "Build succeeded",

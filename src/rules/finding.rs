@@ -1,5 +1,7 @@
 //! What a rule finds.
 
+use crate::build::Status;
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -9,6 +11,28 @@ pub enum Severity {
     Warning,
     /// Must not go out like this.
     Error,
+}
+
+impl Severity {
+    /// The name in reports and settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Confidence {
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Possible => "possible",
+            Self::Likely => "likely",
+            Self::Certain => "certain",
+        }
+    }
 }
 
 /// How sure a finding is.
@@ -31,10 +55,12 @@ pub struct Location {
     pub line: u32,
     /// Last line.
     pub end_line: u32,
+    /// What stands there, line by line, where it is known.
+    pub text: Vec<String>,
 }
 
 /// A place in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InLog {
     /// The build, from 0.
     pub build: usize,
@@ -42,6 +68,10 @@ pub struct InLog {
     pub index: Option<u32>,
     /// The line of the log, from 1.
     pub line: Option<u64>,
+    /// The step's name, where it is about one.
+    pub step: Option<String>,
+    /// How the step ended.
+    pub status: Option<Status>,
 }
 
 /// One finding. All texts are plain, as the log or the file has them; every output format escapes them for itself.
@@ -67,4 +97,23 @@ pub struct Finding {
     pub help: String,
     /// Why it is not to be shown, where a comment or the baseline file says so.
     pub suppressed: Option<String>,
+}
+
+impl Finding {
+    /// What makes this finding the same one in a later log or at a later commit: rule, step or file, and files; not the line, the
+    /// step's number or the wording. 16 hexadecimal digits.
+    pub fn fingerprint(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let step = self.in_log.as_ref().and_then(|place| place.step.as_deref()).unwrap_or_default();
+        let location = self.location.as_ref().map_or("", |location| location.path.as_str());
+        // Numbers in the bracket move when a line is added above.
+        let step = step.split_once("] ").map_or(step, |(_, instruction)| instruction);
+        let subject = if step.is_empty() && location.is_empty() { self.message.as_str() } else { "" };
+        let mut hash = Sha256::new();
+        for part in [self.rule, step, location, subject].into_iter().chain(self.files.iter().map(String::as_str)) {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
 }

@@ -178,7 +178,7 @@ pub(super) fn raw_diff(out: &[u8]) -> Option<Vec<FileChange>> {
     Some(changes)
 }
 
-/// Reads `ls-tree -r -z -l`.
+/// Reads `ls-tree -r -z`, with `-l` or without.
 pub(super) fn tree(out: &[u8]) -> Option<Vec<TreeEntry>> {
     fields(out)?
         .map(|field| {
@@ -188,8 +188,8 @@ pub(super) fn tree(out: &[u8]) -> Option<Vec<TreeEntry>> {
             let mode = u32::from_str_radix(words.next()?, 8).ok()?;
             let _kind = words.next()?;
             let id = words.next()?.to_owned();
-            let size = words.next()?;
-            Some(TreeEntry { mode, id, size: size.parse().ok(), path: field[tab + 1..].to_vec() })
+            let size = words.next().and_then(|size| size.parse().ok());
+            Some(TreeEntry { mode, id, size, path: field[tab + 1..].to_vec() })
         })
         .collect()
 }

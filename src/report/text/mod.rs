@@ -3,7 +3,6 @@
 //! Colour is always written; the stream behind takes it out where it is not wanted. Everything that came out of a log goes through
 //! [`super::escape::terminal`].
 
-pub mod questions;
 pub mod style;
 mod table;
 pub mod totals;
@@ -12,7 +11,10 @@ pub mod trend;
 use std::io::{self, Write};
 
 use super::{BuildWriter, escape, savings::Savings, units};
-use crate::build::{Build, DurationSource, Outcome};
+use crate::{
+    build::{Build, DurationSource, Outcome},
+    redact::Redacted,
+};
 use style::{BOLD, DIM, painted};
 
 /// In which order the table shows the steps.
@@ -57,7 +59,7 @@ impl BuildWriter for ShowText {
         writeln!(out, "{}", painted(BOLD, escape::terminal(name)))
     }
 
-    fn build(&mut self, build: &Build, out: &mut dyn Write) -> io::Result<()> {
+    fn build(&mut self, build: &Redacted<Build>, out: &mut dyn Write) -> io::Result<()> {
         self.separate(out)?;
         writeln!(out, "{}", headline(build))?;
         writeln!(out)?;

@@ -1,0 +1,329 @@
+//! What a build context holds, listed as BuildKit's client lists it.
+//!
+//! Facts from tonistiigi/fsutil (`walker.go`, `filter.go`, `stat.go`): names are walked in the order of their bytes, a directory
+//! right before what is in it; a directory that a rule leaves out is listed all the same when something below it is not; sockets
+//! are never listed; a second name of a file (hard link) is listed as a link to the first. The root itself is not listed.
+//!
+//! [`follow`] says which paths a build follows, [`transfer`] how many bytes the listing and the contents take on the wire,
+//! [`content`] what the files hold.
+
+pub mod content;
+pub mod follow;
+pub mod transfer;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::ignore::{IgnoreError, IgnoreRules, IgnoreState, candidates};
+
+/// Go's `os.ModeDir`.
+pub const MODE_DIR: u32 = 1 << 31;
+/// Go's `os.ModeSymlink`.
+pub const MODE_SYMLINK: u32 = 1 << 27;
+const MODE_DEVICE: u32 = 1 << 26;
+const MODE_NAMED_PIPE: u32 = 1 << 25;
+const MODE_SETUID: u32 = 1 << 23;
+const MODE_SETGID: u32 = 1 << 22;
+const MODE_CHAR_DEVICE: u32 = 1 << 21;
+const MODE_STICKY: u32 = 1 << 20;
+const MODE_IRREGULAR: u32 = 1 << 19;
+/// All bits that make something else than a regular file.
+const MODE_TYPE: u32 = MODE_DIR | MODE_SYMLINK | MODE_DEVICE | MODE_NAMED_PIPE | MODE_CHAR_DEVICE | MODE_IRREGULAR;
+
+/// Entries that are listed at most: a context of more is not one that anybody means to send.
+const MAX_ENTRIES: usize = 5_000_000;
+/// Deepest directory that is entered.
+const MAX_DEPTH: usize = 1_000;
+
+/// One file, directory or link of a context, with what the sync compares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The path from the root of the context, with slashes; bytes that are not UTF-8 are replaced.
+    pub path: String,
+    /// Type and permissions as Go's `FileMode` has them.
+    pub mode: u32,
+    /// Bytes of a file, or of a link's target; 0 for directories and for second names of a file.
+    pub size: u64,
+    /// Time of the last change of content, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Target of a symbolic link, or the first name of the same file; else empty.
+    pub link: String,
+    /// Number of the file on its file system; 0 where there is none.
+    pub inode: u64,
+    /// Time of the last change of content or status, in nanoseconds since 1970; 0 where there is none.
+    pub ctime_ns: i64,
+}
+
+impl Entry {
+    /// Says whether it is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.mode & MODE_DIR != 0
+    }
+
+    /// Says whether it is a symbolic link.
+    pub fn is_symlink(&self) -> bool {
+        self.mode & MODE_SYMLINK != 0
+    }
+
+    /// Says whether it is a file whose content the builder asks for when its listing is new.
+    pub fn has_content(&self) -> bool {
+        self.mode & MODE_TYPE == 0 && self.link.is_empty()
+    }
+
+    /// Says whether the sync takes `other` for the same and keeps the content that it has (fsutil `diff.go`, `sameFile`).
+    ///
+    /// Of a directory only the mode counts. User and group are always 0 in a context.
+    pub fn same_stat(&self, other: &Self) -> bool {
+        self.mode == other.mode
+            && self.link == other.link
+            && (self.is_dir() || (self.size == other.size && self.mtime_ns == other.mtime_ns))
+    }
+
+    /// Says whether the time of change has parts of a second, as file systems give it; a script that sets times sets whole seconds.
+    pub fn has_ordinary_mtime(&self) -> bool {
+        self.mtime_ns % 1_000_000_000 != 0
+    }
+}
+
+/// Why a context cannot be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// A file or directory of it cannot be read.
+    #[error("{path} cannot be read: {cause}")]
+    Read {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The ignore file is wrong.
+    #[error("{path}: {cause}")]
+    Ignore {
+        /// The ignore file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: IgnoreError,
+    },
+    /// There is too much of it.
+    #[error("{0} holds too many files or is too deep to list")]
+    TooLarge(PathBuf),
+}
+
+/// Finds and reads the ignore file of a context: `NAME.dockerignore` beside the Dockerfile, else `.dockerignore` in the root.
+///
+/// `dockerfile` is the path of the Dockerfile; `None` for a named context, which only knows the second. Gives the rules and the
+/// file that they are from, `None` where there is none.
+///
+/// # Errors
+/// A file that is there and cannot be read or understood.
+pub fn ignore_rules(root: &Path, dockerfile: Option<&Path>) -> Result<(IgnoreRules, Option<PathBuf>), ContextError> {
+    let beside = dockerfile.and_then(|path| {
+        let [own, _] = candidates(path.file_name()?.to_str()?);
+        Some(path.with_file_name(own))
+    });
+    for path in beside.into_iter().chain([root.join(".dockerignore")]) {
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                let rules = IgnoreRules::parse(&bytes).map_err(|cause| ContextError::Ignore { path: path.clone(), cause })?;
+                return Ok((rules, Some(path)));
+            }
+            Err(cause) if matches!(cause.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {}
+            Err(cause) => return Err(ContextError::Read { path, cause }),
+        }
+    }
+    Ok((IgnoreRules::default(), None))
+}
+
+/// Lists a context: what the ignore rules leave in and, where `include` is given, its patterns take (see [`follow`]).
+///
+/// # Errors
+/// The root is no directory; something in it cannot be read; a pattern is malformed; there is too much.
+pub fn list(root: &Path, ignore: &IgnoreRules, include: Option<&[String]>) -> Result<Vec<Entry>, ContextError> {
+    let wrong = |cause| ContextError::Ignore { path: root.to_owned(), cause };
+    let rules = match include {
+        Some(patterns) => Some(IgnoreRules::from_patterns(patterns.iter().map(String::as_str)).map_err(wrong)?),
+        None => None,
+    };
+    let plain = include.is_some_and(|patterns| patterns.iter().all(|pattern| !pattern.contains(['*', '[', ']', '?', '^', '\\', '!'])));
+    let mut walk =
+        Walk { root, ignore, include: rules.as_ref(), plain: include.filter(|_| plain), entries: Vec::new(), first_names: HashMap::new() };
+    walk.directory("", root, None, None, &mut Vec::new())?;
+    Ok(walk.entries)
+}
+
+struct Walk<'a> {
+    root: &'a Path,
+    ignore: &'a IgnoreRules,
+    include: Option<&'a IgnoreRules>,
+    /// The patterns of `include`, where none has wildcards: what cannot hold one of them is not entered.
+    plain: Option<&'a [String]>,
+    entries: Vec<Entry>,
+    /// The first name of each file that has several.
+    first_names: HashMap<(u64, u64), String>,
+}
+
+impl Walk<'_> {
+    /// Lists what is in one directory. `pending` holds the directories above that are listed only when something in them is.
+    fn directory(
+        &mut self,
+        prefix: &str,
+        path: &Path,
+        ignored: Option<&IgnoreState>,
+        included: Option<&IgnoreState>,
+        pending: &mut Vec<Entry>,
+    ) -> Result<(), ContextError> {
+        let unreadable = |cause| ContextError::Read { path: path.to_owned(), cause };
+        let malformed = |cause| ContextError::Ignore { path: path.to_owned(), cause };
+        let mut names: Vec<_> = std::fs::read_dir(path)
+            .map_err(unreadable)?
+            .map(|entry| entry.map(|e| e.file_name()))
+            .collect::<Result<_, _>>()
+            .map_err(unreadable)?;
+        names.sort();
+        if prefix.matches('/').count() > MAX_DEPTH {
+            return Err(ContextError::TooLarge(self.root.to_owned()));
+        }
+        for name in names {
+            let full = path.join(&name);
+            let shown = name.to_string_lossy();
+            let relative = if prefix.is_empty() { shown.into_owned() } else { format!("{prefix}/{shown}") };
+            let out = self.ignore.enter(&relative, ignored).map_err(malformed)?;
+            let taken = match self.include {
+                Some(rules) => Some(rules.enter(&relative, included).map_err(malformed)?),
+                None => None,
+            };
+            let skip = out.ignored() || taken.as_ref().is_some_and(|state| !state.ignored());
+            let metadata = match std::fs::symlink_metadata(&full) {
+                Ok(metadata) => metadata,
+                // It went away while it was looked at.
+                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(_) if skip => continue,
+                Err(cause) => return Err(ContextError::Read { path: full, cause }),
+            };
+            let enter = metadata.is_dir()
+                && !out.skips_directory()
+                && (taken.as_ref().is_none_or(IgnoreState::ignored) || self.can_hold(&relative));
+            if skip && !enter {
+                continue;
+            }
+            let Some(entry) = self.entry(&relative, &full, &metadata)? else {
+                continue;
+            };
+            if skip {
+                pending.push(entry);
+                let before = pending.len();
+                match self.directory(&relative, &full, Some(&out), taken.as_ref(), pending) {
+                    // What is left out need not be readable.
+                    Err(ContextError::Read { cause, .. }) if cause.kind() == std::io::ErrorKind::PermissionDenied => {}
+                    other => other?,
+                }
+                if pending.len() >= before {
+                    pending.truncate(before - 1);
+                }
+                continue;
+            }
+            self.entries.append(pending);
+            if self.entries.len() >= MAX_ENTRIES {
+                return Err(ContextError::TooLarge(self.root.to_owned()));
+            }
+            self.entries.push(entry);
+            if enter {
+                self.directory(&relative, &full, Some(&out), taken.as_ref(), pending)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn can_hold(&self, directory: &str) -> bool {
+        self.plain.is_none_or(|patterns| patterns.iter().any(|p| p.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))))
+    }
+
+    fn entry(&mut self, relative: &str, full: &Path, metadata: &std::fs::Metadata) -> Result<Option<Entry>, ContextError> {
+        let Some(stat) = Stat::of(metadata) else {
+            return Ok(None);
+        };
+        let mut entry = Entry {
+            path: relative.to_owned(),
+            mode: stat.mode,
+            size: if metadata.is_dir() { 0 } else { metadata.len() },
+            mtime_ns: stat.mtime_ns,
+            link: String::new(),
+            inode: stat.inode,
+            ctime_ns: stat.ctime_ns,
+        };
+        if entry.is_symlink() {
+            let target = std::fs::read_link(full).map_err(|cause| ContextError::Read { path: full.to_owned(), cause })?;
+            entry.link = target.to_string_lossy().into_owned();
+        } else if stat.names > 1 && !entry.is_dir() {
+            match self.first_names.get(&(stat.device, stat.inode)) {
+                Some(first) => (entry.link, entry.size) = (first.clone(), 0),
+                None => {
+                    self.first_names.insert((stat.device, stat.inode), relative.to_owned());
+                }
+            }
+        }
+        Ok(Some(entry))
+    }
+}
+
+/// What the file system says of one name.
+struct Stat {
+    mode: u32,
+    mtime_ns: i64,
+    ctime_ns: i64,
+    inode: u64,
+    device: u64,
+    names: u64,
+}
+
+impl Stat {
+    /// `None` for a socket.
+    #[cfg(unix)]
+    fn of(metadata: &std::fs::Metadata) -> Option<Self> {
+        use std::os::unix::fs::{FileTypeExt, MetadataExt};
+        let kind = metadata.file_type();
+        let raw = metadata.mode();
+        let mut mode = raw & 0o777;
+        for (bit, go) in [(0o4000, MODE_SETUID), (0o2000, MODE_SETGID), (0o1000, MODE_STICKY)] {
+            if raw & bit != 0 {
+                mode |= go;
+            }
+        }
+        mode |= match () {
+            () if kind.is_socket() => return None,
+            () if kind.is_dir() => MODE_DIR,
+            () if kind.is_symlink() => MODE_SYMLINK,
+            () if kind.is_fifo() => MODE_NAMED_PIPE,
+            () if kind.is_block_device() => MODE_DEVICE,
+            () if kind.is_char_device() => MODE_DEVICE | MODE_CHAR_DEVICE,
+            () if kind.is_file() => 0,
+            () => MODE_IRREGULAR,
+        };
+        let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+        Some(Self {
+            mode,
+            mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+            inode: metadata.ino(),
+            device: metadata.dev(),
+            names: metadata.nlink(),
+        })
+    }
+
+    /// fsutil on Windows gives every file 0755 and every directory 0755.
+    #[cfg(not(unix))]
+    fn of(metadata: &std::fs::Metadata) -> Option<Self> {
+        let kind = metadata.file_type();
+        let mode = match () {
+            () if kind.is_dir() => MODE_DIR | 0o755,
+            () if kind.is_symlink() => MODE_SYMLINK | 0o777,
+            () => 0o755,
+        };
+        let since = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        let mtime_ns = since.and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or_default();
+        Some(Self { mode, mtime_ns, ctime_ns: 0, inode: 0, device: 0, names: 1 })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,346 @@
+//! From evidence to verdicts: goes through the builds of a log in order and replays their syncs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::build::{Build, Kind, Status, Step};
+use crate::evidence::build_command::BuildCommand;
+use crate::evidence::build_target::{BuildTarget, Env};
+use crate::evidence::git::GitError;
+use crate::evidence::image::Image;
+use crate::evidence::remote_code;
+use crate::rules::finding::{Confidence, Finding, InLog, Location, Severity};
+
+use super::past::{Copies, Past};
+use super::sync::{Listing, Snapshot};
+use super::tree::Reference;
+use super::verdict::{RunRef, StepVerdict, Verdict};
+
+/// Everything that a check is given.
+pub struct Input<'a> {
+    /// The builds of the log, in order.
+    pub builds: &'a [Build],
+    /// The command of each build, where it is known; the last one also counts for the builds after it.
+    pub commands: &'a [BuildCommand],
+    /// The commit that was to be built; HEAD where it is not given.
+    pub commit: Option<&'a str>,
+    /// The commit to compare with, before the last recorded run.
+    pub since: Option<&'a str>,
+    /// The builder's name, where the caller knows it better than the log.
+    pub builder: Option<&'a str>,
+    /// The directory in which bklog runs.
+    pub cwd: &'a Path,
+    /// The environment.
+    pub env: &'a Env<'a>,
+    /// The record.
+    pub past: &'a dyn Past,
+    /// The image that the last build made.
+    pub image: Option<&'a Image>,
+}
+
+impl std::fmt::Debug for Input<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Input").field("builds", &self.builds.len()).field("commit", &self.commit).finish_non_exhaustive()
+    }
+}
+
+/// The builder's copies under one key after the log's builds, for the record.
+#[derive(Debug, Clone)]
+pub struct SyncRecord {
+    /// The key.
+    pub key: String,
+    /// The build that synced last, from 0.
+    pub build: usize,
+    /// The target's name, where it has one.
+    pub target: Option<String>,
+    /// The path of the context from the top of its repository, with a slash at its end; empty at the top or without one.
+    pub prefix: String,
+    /// What was on disk.
+    pub listing: Rc<Listing>,
+    /// What the builder holds.
+    pub copies: Vec<Snapshot>,
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Verdicts, in the order of the log.
+    pub steps: Vec<StepVerdict>,
+    /// Findings about freshness.
+    pub findings: Vec<Finding>,
+    /// The syncs, for the record.
+    pub syncs: Vec<SyncRecord>,
+    /// The commit that was to be built, in full where it is known.
+    pub commit: Option<String>,
+    /// What could not be used as evidence, and why.
+    pub notes: Vec<String>,
+}
+
+/// Judges the builds of a log.
+pub fn check(input: &Input<'_>) -> Report {
+    let mut judge = Judge::new(input);
+    for (number, build) in input.builds.iter().enumerate() {
+        let command = input.commands.get(number).or(input.commands.last());
+        judge.build(number, build, command);
+    }
+    judge.finish()
+}
+
+/// What is said of one step.
+#[derive(Debug, Clone)]
+pub(super) struct Said {
+    pub(super) verdict: Verdict,
+    pub(super) because: String,
+    pub(super) baseline: Option<RunRef>,
+    pub(super) changed_files: Vec<String>,
+}
+
+impl Said {
+    pub(super) fn new(verdict: Verdict, because: &str) -> Self {
+        Self { verdict, because: because.to_owned(), baseline: None, changed_files: Vec::new() }
+    }
+}
+
+/// A finding on a step before it is put into its final form.
+#[derive(Debug)]
+pub(super) struct Raised {
+    pub(super) rule: &'static str,
+    pub(super) severity: Severity,
+    pub(super) confidence: Confidence,
+    pub(super) message: String,
+    pub(super) evidence: Vec<String>,
+    pub(super) files: Vec<String>,
+    pub(super) help: String,
+    pub(super) location: Option<Location>,
+}
+
+/// The state of a check.
+pub(super) struct Judge<'a> {
+    pub(super) input: &'a Input<'a>,
+    trees: BTreeMap<PathBuf, Option<Rc<Reference>>>,
+    /// Copies under the keys that builds of this log have used.
+    copies: HashMap<String, Copies>,
+    pub(super) last_run: Option<RunRef>,
+    pub(super) verdicts: BTreeMap<(usize, u32), StepVerdict>,
+    pub(super) report: Report,
+}
+
+impl<'a> Judge<'a> {
+    fn new(input: &'a Input<'a>) -> Self {
+        Self {
+            input,
+            trees: BTreeMap::new(),
+            copies: HashMap::new(),
+            last_run: input.past.last_run(),
+            verdicts: BTreeMap::new(),
+            report: Report::default(),
+        }
+    }
+
+    fn build(&mut self, number: usize, build: &Build, command: Option<&BuildCommand>) {
+        match command {
+            Some(command) if !command.targets.is_empty() => {
+                let only = command.targets.len() == 1;
+                let names: Vec<&str> = command.targets.iter().filter_map(|target| target.name.as_deref()).collect();
+                let mut seen = Vec::new();
+                for target in &command.targets {
+                    self.target(number, build, command, target, only, &names, &mut seen);
+                }
+            }
+            _ => self.by_log_alone(number, build),
+        }
+        self.remote_code(number, build);
+    }
+
+    /// With nothing but the log, a CACHED copy says nothing.
+    fn by_log_alone(&mut self, number: usize, build: &Build) {
+        for step in build.steps.iter().filter(|step| step.parts.kind == Kind::Instruction && step.copies_from_context()) {
+            let (verdict, because) = match step.status {
+                Status::Done => (Verdict::Fresh, "it ran; what the builder's copy of the context held cannot be seen in a log"),
+                Status::Cached => (
+                    Verdict::Unknown,
+                    "CACHED, and there is only the log to judge from: give the build command with --build, and a history with --history",
+                ),
+                _ => (Verdict::Unknown, "it did not end"),
+            };
+            self.verdict(number, step, Said::new(verdict, because));
+        }
+    }
+
+    /// Cached commands that fetch code from elsewhere.
+    fn remote_code(&mut self, number: usize, build: &Build) {
+        for step in build.steps.iter().filter(|step| step.parts.kind == Kind::Instruction) {
+            match step.parts.keyword {
+                Some("RUN") if step.status == Status::Cached || (step.pulled && step.status == Status::Done) => {
+                    let Some(fetch) = remote_code::fetches(step.instruction()).into_iter().find(|fetch| fetch.pin.is_none()) else {
+                        continue;
+                    };
+                    let because =
+                        "CACHED, and it fetches code that nothing in the command pins: what the cache holds is what was there when it ran";
+                    self.verdict(number, step, Said::new(Verdict::Suspect, because));
+                    let raised = Raised {
+                        rule: "stale-run",
+                        severity: Severity::Warning,
+                        confidence: Confidence::Possible,
+                        message: format!("the cache answers for remote code: {}", first_line(step.instruction())),
+                        evidence: vec![format!("it fetches with `{}` and did not run", fetch.what)],
+                        files: Vec::new(),
+                        help: "pin what it fetches (a commit, a version, a digest that is checked), or give it a build argument that changes with the remote"
+                            .to_owned(),
+                        location: None,
+                    };
+                    self.raise(number, step, raised);
+                }
+                Some("ADD") if step.status == Status::Cached && step.parts.sources.iter().any(|source| crate::build::is_remote(source)) => {
+                    self.remote_add(number, step);
+                }
+                Some("ADD") if step.parts.sources.iter().any(|source| source.starts_with("http")) && !step.name.contains("--checksum") => {
+                    self.remote_add(number, step);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn remote_add(&mut self, number: usize, step: &Step) {
+        if step.name.contains("--checksum") {
+            return;
+        }
+        let because = "the builder asks the server at every build whether the file has changed, and believes its answer";
+        self.verdict(number, step, Said::new(Verdict::Fresh, because));
+        let raised = Raised {
+            rule: "stale-run",
+            severity: Severity::Note,
+            confidence: Confidence::Possible,
+            message: format!("the server decides whether this is fresh: {}", first_line(step.instruction())),
+            evidence: vec!["a server that repeats its ETag for other content gets the old file into the image".to_owned()],
+            files: Vec::new(),
+            help: "add --checksum=sha256:… to the ADD".to_owned(),
+            location: None,
+        };
+        self.raise(number, step, raised);
+    }
+
+    /// Sets the verdict on a step; of two the worse one stays.
+    pub(super) fn verdict(&mut self, build: usize, step: &Step, said: Said) {
+        let place = (build, step.index);
+        if self.verdicts.get(&place).is_some_and(|before| before.verdict >= said.verdict) {
+            return;
+        }
+        let Said { verdict, because, baseline, changed_files } = said;
+        let (name, status, index) = (step.name.clone(), step.status, step.index);
+        self.verdicts.insert(place, StepVerdict { build, index, name, status, verdict, because, baseline, changed_files });
+    }
+
+    /// Takes back what was said of the content of a step, because there is better evidence.
+    pub(super) fn withdraw(&mut self, build: usize, index: u32) {
+        self.verdicts.remove(&(build, index));
+        let said = |finding: &Finding| {
+            matches!(finding.rule, "stale-copy" | "sync-blind-spot")
+                && finding.in_log.as_ref().is_some_and(|at| at.build == build && at.index == Some(index))
+        };
+        self.report.findings.retain(|finding| !said(finding));
+    }
+
+    pub(super) fn raise(&mut self, build: usize, step: &Step, raised: Raised) {
+        let in_log =
+            InLog { build, index: Some(step.index), line: Some(step.lines.0), step: Some(step.name.clone()), status: Some(step.status) };
+        self.raise_at(in_log, raised);
+    }
+
+    pub(super) fn raise_at(&mut self, in_log: InLog, raised: Raised) {
+        self.report.findings.push(Finding {
+            rule: raised.rule,
+            severity: raised.severity,
+            confidence: raised.confidence,
+            in_log: Some(in_log),
+            location: raised.location,
+            message: raised.message,
+            evidence: raised.evidence,
+            files: raised.files,
+            help: raised.help,
+            suppressed: None,
+        });
+    }
+
+    /// The work tree that holds a directory, compared with the commit; `None` where there is none to compare.
+    pub(super) fn tree(&mut self, dir: &Path) -> Option<Rc<Reference>> {
+        // One repository holds many contexts: each is opened once.
+        for known in self.trees.values().flatten() {
+            if known.work.prefix(dir).is_some() && !has_own_repository(dir, known.work.root()) {
+                return Some(known.clone());
+            }
+        }
+        if let Some(known) = self.trees.get(dir) {
+            return known.clone();
+        }
+        let opened = match Reference::open(dir, self.input.commit) {
+            Ok(reference) => Some(Rc::new(reference)),
+            Err(GitError::NotARepository(_) | GitError::NoDirectory(_)) => None,
+            Err(error) => {
+                self.note(format!("git: {error}"));
+                None
+            }
+        };
+        self.trees.insert(dir.to_owned(), opened.clone());
+        opened
+    }
+
+    /// The copies under a key before the next sync.
+    pub(super) fn copies(&mut self, key: &str) -> Copies {
+        if let Some(copies) = self.copies.get(key) {
+            return copies.clone();
+        }
+        let copies = self.input.past.copies(key).unwrap_or_default();
+        self.copies.insert(key.to_owned(), copies.clone());
+        copies
+    }
+
+    pub(super) fn set_copies(&mut self, key: &str, snapshots: Vec<Snapshot>) {
+        let copies = self.copies.entry(key.to_owned()).or_default();
+        copies.snapshots = snapshots;
+    }
+
+    pub(super) fn note(&mut self, note: String) {
+        if !self.report.notes.contains(&note) {
+            self.report.notes.push(note);
+        }
+    }
+
+    /// The files of a target that its step takes, as the finding's location names its Dockerfile.
+    pub(super) fn location(&self, target: &BuildTarget, line: usize) -> Option<Location> {
+        let path = target.dockerfile_path.as_deref()?;
+        let shown = path.strip_prefix(self.input.cwd).unwrap_or(path);
+        let line = u32::try_from(line).ok()?;
+        Some(Location { path: shown.to_string_lossy().replace('\\', "/"), line, end_line: line, text: Vec::new() })
+    }
+
+    fn finish(mut self) -> Report {
+        self.report.steps = self.verdicts.into_values().collect();
+        let head = self.trees.values().flatten().next();
+        self.report.commit = match (self.input.commit, head) {
+            (_, Some(reference)) if reference.known => Some(reference.commit.clone()),
+            (Some(asked), _) => Some(asked.to_owned()),
+            _ => None,
+        };
+        self.report
+    }
+}
+
+/// Says whether a directory below `root` belongs to another repository (a submodule, a clone in a clone).
+fn has_own_repository(dir: &Path, root: &Path) -> bool {
+    let (Ok(dir), Ok(root)) = (dir.canonicalize(), root.canonicalize()) else {
+        return false;
+    };
+    dir.ancestors().take_while(|parent| *parent != root).any(|parent| parent.join(".git").exists())
+}
+
+/// The first line of a text that may have several.
+pub(super) fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or(text)
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

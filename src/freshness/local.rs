@@ -1,0 +1,303 @@
+//! The verdict on what one step takes from one local context.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::build::{Status, Step};
+use crate::evidence::context::Entry;
+use crate::evidence::context::transfer::Figure;
+use crate::evidence::glob::CopySelection;
+use crate::evidence::ignore::IgnoreRules;
+use crate::rules::finding::Confidence;
+
+use super::plan::Use;
+use super::sync::{Agreement, Held, Listing, Replayed};
+use super::tree::{Difference, Reference};
+use super::verdict::{RunRef, Verdict};
+
+/// A local context of a target with everything that is known of it.
+pub(super) struct ContextState {
+    pub(super) root: PathBuf,
+    pub(super) rules: IgnoreRules,
+    pub(super) listing: Rc<Listing>,
+    /// `None` where nothing is synced: the legacy builder.
+    pub(super) replayed: Option<Replayed>,
+    pub(super) figure: Option<Figure>,
+    pub(super) reference: Option<Rc<Reference>>,
+    pub(super) differences: BTreeMap<String, Difference>,
+    /// The run whose copy the sync compared with.
+    pub(super) from: RunRef,
+    /// Files that changed since the baseline; `None` without one.
+    pub(super) changed: Option<HashSet<String>>,
+    pub(super) baseline: Option<RunRef>,
+    /// True where a script has set the times of its files, now or at the recorded build before.
+    pub(super) set_times: bool,
+}
+
+/// A verdict with what there is to say of it.
+pub(super) struct Judged {
+    pub(super) verdict: Verdict,
+    pub(super) because: String,
+    pub(super) files: Vec<String>,
+    pub(super) rule: Option<&'static str>,
+    pub(super) confidence: Confidence,
+    pub(super) headline: String,
+    pub(super) evidence: Vec<String>,
+    pub(super) help: &'static str,
+    pub(super) baseline: Option<RunRef>,
+}
+
+impl Judged {
+    pub(super) fn plain(verdict: Verdict, because: &str) -> Self {
+        Self {
+            verdict,
+            because: because.to_owned(),
+            files: Vec::new(),
+            rule: None,
+            confidence: Confidence::Certain,
+            headline: String::new(),
+            evidence: Vec::new(),
+            help: "",
+            baseline: None,
+        }
+    }
+}
+
+pub(super) fn judge_local(step: &Step, taken: &Use, state: &ContextState) -> Judged {
+    let links = taken_files(taken, &state.root);
+    // The tree first: what was there to be read was not the commit's.
+    let not_the_commit: Vec<(String, Difference)> = state
+        .differences
+        .iter()
+        .filter(|(path, difference)| **difference != Difference::Dirty && selects(taken, &links, path) && !state.rules.leaves_out(path))
+        .map(|(path, difference)| (path.clone(), *difference))
+        .collect();
+    if let Some(judged) = judge_tree(&not_the_commit, state) {
+        return judged;
+    }
+    if state.reference.as_ref().is_some_and(|reference| !reference.known) {
+        let commit = state.reference.as_ref().map(|reference| reference.commit.clone()).unwrap_or_default();
+        let mut judged = Judged::plain(Verdict::Suspect, "");
+        judged.because = format!("the commit {} is not in the repository that was built, so its files cannot be compared", short(&commit));
+        return judged;
+    }
+    let cached = step.status == Status::Cached;
+    let Some(replayed) = &state.replayed else {
+        let because = "the builder is sent the whole context at each build and compares contents";
+        return Judged::plain(Verdict::Fresh, because);
+    };
+    let (mut blind, mut open, mut unread) = (Vec::new(), Vec::new(), Vec::new());
+    for (path, held) in &replayed.held {
+        let Some(disk) = state.listing.contents.get(path) else {
+            continue;
+        };
+        if !selects(taken, &links, path) {
+            continue;
+        }
+        match (held.holds(disk), held) {
+            (Some(true), _) => {}
+            (Some(false), _) => blind.push(path.clone()),
+            (None, Held::Unknown) => unread.push(path.clone()),
+            (None, _) => open.push(path.clone()),
+        }
+    }
+    if !blind.is_empty() {
+        return judge_blind(blind, step, state, replayed);
+    }
+    if !open.is_empty() {
+        let mut judged = Judged::plain(Verdict::Suspect, "");
+        judged.because = match replayed.agreement {
+            Agreement::Unrecorded => format!(
+                "a build that is not recorded came between; the builder may hold an old copy of {}, listed as it was then",
+                count(&open)
+            ),
+            _ => format!("the builder has several copies under this context's key, and {} differs between them", count(&open)),
+        };
+        judged.rule = Some("sync-blind-spot");
+        "the builder may have put another copy of a file into the image".clone_into(&mut judged.headline);
+        judged.evidence = open.iter().take(5).map(|path| format!("{path}: listed the same in both, with other content")).collect();
+        judged.files = open;
+        judged.help =
+            "give contexts of one builder different directory names, stop setting times before the build, or docker builder prune -f first";
+        judged.baseline = Some(state.from.clone()).filter(|from| from.run.is_some());
+        return judged;
+    }
+    if !unread.is_empty() {
+        return judge_unread(unread, step, taken, state, replayed);
+    }
+    let changed = state.changed.as_ref().map(|changed| select(taken, &links, changed.iter().map(String::as_str))).unwrap_or_default();
+    let because = match (cached, changed.is_empty()) {
+        (false, _) => "it ran, and the builder's copy of every file that it takes is the tree's",
+        (true, true) => "CACHED by right: the builder's copy of every file that it takes is the tree's, and none changed",
+        (true, false) => "CACHED by right: the changed files were read again, and their content was in the cache",
+    };
+    let mut judged = Judged::plain(Verdict::Fresh, because);
+    judged.files = changed;
+    if cached && judged.files.is_empty() && is_product_of_another_commit(taken, &links, state) {
+        judged.rule = Some("untracked-copy");
+        "it takes only files that git does not track, the same as before the commit".clone_into(&mut judged.headline);
+        judged.evidence.push("if they are built from the sources, they were not built again".to_owned());
+        judged.help = "build them in the Dockerfile, or before each build of the image";
+    }
+    judged
+}
+
+/// True where all that a step takes is unknown to git, and the commit is not that of the baseline: nobody but their maker knows whether
+/// such files are up to date.
+fn is_product_of_another_commit(taken: &Use, links: &Option<CopySelection>, state: &ContextState) -> bool {
+    let (Some(reference), Some(commit)) = (&state.reference, state.baseline.as_ref().and_then(|baseline| baseline.commit.as_ref())) else {
+        return false;
+    };
+    let Some(prefix) = reference.work.prefix(&state.root) else {
+        return false;
+    };
+    let tracked = |path: &str| reference.work.tree().contains_key([prefix.as_slice(), path.as_bytes()].concat().as_slice());
+    let mut files = state.listing.entries.iter().filter(|entry| entry.has_content() && selects(taken, links, &entry.path)).peekable();
+    reference.work.head != *commit && files.peek().is_some() && files.all(|entry| !tracked(&entry.path))
+}
+
+/// The step took files that are not the commit's.
+fn judge_tree(wrong: &[(String, Difference)], state: &ContextState) -> Option<Judged> {
+    let worst = wrong.iter().map(|(_, difference)| *difference).max()?;
+    let reference = state.reference.as_ref()?;
+    let files: Vec<String> = wrong.iter().map(|(path, _)| path.clone()).collect();
+    let (head, commit) = (short(&reference.work.head), short(&reference.commit));
+    let mut judged = Judged::plain(Verdict::Stale, "");
+    judged.rule = Some("stale-copy");
+    (judged.because, judged.headline, judged.help) = match worst {
+        Difference::OtherCommit => (
+            format!("the tree was at {head}, not at {commit}: {} of those that it takes differ", count(&files)),
+            "it put the code of another commit into the image".to_owned(),
+            "check the commit out in the directory that is built, before the build",
+        ),
+        Difference::Submodule => (
+            format!("{} is not at the commit that {commit} names", files.join(", ")),
+            "it put an old submodule into the image".to_owned(),
+            "git submodule update --init --recursive, before the build",
+        ),
+        Difference::Old | Difference::Dirty => (
+            format!("{} in the tree hold what an earlier commit had there", count(&files)),
+            "the tree was not brought up to date before the build".to_owned(),
+            "git checkout -f the commit, or copy the tree without --size-only",
+        ),
+    };
+    judged.evidence = files.iter().take(10).map(|path| format!("{path} is not the file of {commit}")).collect();
+    judged.files = files;
+    Some(judged)
+}
+
+/// The builder kept old content under an unchanged listing.
+fn judge_blind(blind: Vec<String>, step: &Step, state: &ContextState, replayed: &Replayed) -> Judged {
+    let trusted = replayed.agreement != Agreement::Unchecked;
+    let mut judged = Judged::plain(if trusted { Verdict::Stale } else { Verdict::Suspect }, "");
+    let ran = if step.status == Status::Cached { "CACHED" } else { "it ran, but" };
+    judged.because =
+        format!("{ran} the builder did not read {} again: size, time and mode are those of the copy that it had", count(&blind));
+    judged.rule = Some(if trusted { "stale-copy" } else { "sync-blind-spot" });
+    judged.confidence = if replayed.agreement == Agreement::Fits { Confidence::Certain } else { Confidence::Likely };
+    "it put old code into the image".clone_into(&mut judged.headline);
+    let sizes = &state.listing.sizes;
+    for path in blind.iter().take(10) {
+        let entry = state.listing.entries.iter().zip(&sizes.contents).find(|(entry, _)| entry.path == *path);
+        if let Some((entry, content)) = entry {
+            judged.evidence.push(format!(
+                "{path}: same size ({} B) and time ({}) as the copy that the builder had",
+                entry.size,
+                time(entry)
+            ));
+            if let Some(figure) = state.figure.filter(|_| replayed.nothing_read) {
+                judged.evidence.push(format!(
+                    "it received {} B, the file list alone; with {path} it would have been {} B",
+                    figure.least,
+                    sizes.listing.saturating_add(*content)
+                ));
+            }
+        }
+    }
+    judged.files = blind;
+    judged.help = "docker builder prune -f, then build again; stop setting the files' times before the build";
+    judged.baseline = Some(state.from.clone()).filter(|from| from.run.is_some());
+    judged
+}
+
+/// Nothing is known of the builder's copy of these files: git and the bytes must do.
+fn judge_unread(unread: Vec<String>, step: &Step, taken: &Use, state: &ContextState, replayed: &Replayed) -> Judged {
+    let links = taken_files(taken, &state.root);
+    let cached = step.status == Status::Cached;
+    let Some(changed) = &state.changed else {
+        return match (cached, &state.baseline) {
+            (false, _) => {
+                Judged::plain(Verdict::Fresh, "it ran; nothing is recorded of what the builder's copy of the context held before")
+            }
+            (true, Some(_)) => {
+                Judged::plain(Verdict::Unknown, "CACHED, and the baseline's commit is not in this repository: fetch more history")
+            }
+            (true, None) => Judged::plain(
+                Verdict::Unknown,
+                "CACHED, and there is nothing to compare with: give --since with the commit built before, or a history",
+            ),
+        };
+    };
+    let changed = select(taken, &links, changed.iter().map(String::as_str));
+    if changed.is_empty() {
+        return Judged::plain(Verdict::Fresh, "nothing that it takes changed since the baseline");
+    }
+    let read: u64 = state
+        .listing
+        .entries
+        .iter()
+        .zip(&state.listing.sizes.contents)
+        .filter(|(entry, _)| changed.contains(&entry.path))
+        .map(|(_, size)| *size)
+        .fold(state.listing.sizes.listing, u64::saturating_add);
+    let sent = state.figure.is_some_and(|figure| figure.least >= read || figure.fits(read)) && !replayed.nothing_read;
+    let mut judged = if sent {
+        Judged::plain(Verdict::Fresh, "the changed files were transferred, so the builder compared their content")
+    } else if !cached && !replayed.nothing_read {
+        Judged::plain(Verdict::Fresh, "it ran, and files were read again")
+    } else {
+        let mut judged = Judged::plain(Verdict::Suspect, "");
+        judged.because = format!("{} changed since the baseline, and the builder's copy may be older", count(&changed));
+        judged.rule = Some("stale-copy");
+        "it may have put old code into the image".clone_into(&mut judged.headline);
+        if replayed.nothing_read {
+            judged.evidence.push("the builder received the file list alone and read no file".to_owned());
+        }
+        judged.help = "keep a history (--history, --record) so that the builder's copy is known, or give the image with --image";
+        judged
+    };
+    judged.files = if judged.verdict == Verdict::Suspect { changed } else { unread };
+    judged
+}
+
+/// What a COPY's sources lead to through symbolic links.
+pub(super) fn taken_files(taken: &Use, root: &std::path::Path) -> Option<CopySelection> {
+    taken.through_links(root)
+}
+
+pub(super) fn selects(taken: &Use, links: &Option<CopySelection>, path: &str) -> bool {
+    taken.selection.selects(path) || links.as_ref().is_some_and(|links| links.selects(path))
+}
+
+pub(super) fn select<'p>(taken: &Use, links: &Option<CopySelection>, paths: impl Iterator<Item = &'p str>) -> Vec<String> {
+    let mut found: Vec<String> = paths.filter(|path| selects(taken, links, path)).map(str::to_owned).collect();
+    found.sort();
+    found
+}
+
+/// `1 file`, `src/main.py`, `3 files`.
+pub(super) fn count(files: &[String]) -> String {
+    match files {
+        [only] => only.clone(),
+        more => format!("{} files", more.len()),
+    }
+}
+
+pub(super) fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
+
+fn time(entry: &Entry) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(entry.mtime_ns)).map_or_else(|_| entry.mtime_ns.to_string(), |time| time.to_string())
+}

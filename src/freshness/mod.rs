@@ -1,0 +1,20 @@
+//! Is the code in the image the commit's code: one verdict for each copied step.
+//!
+//! The verdict rests on the replayed context sync ([`sync`]) of each sync key ([`key`]), on the work tree against the commit
+//! ([`tree`]), on what the Dockerfile takes from where ([`plan`]), and on what earlier runs left ([`past`]). [`judge`] puts them
+//! together. What only the image can tell, it does not claim.
+
+mod by_image;
+pub mod judge;
+pub mod key;
+mod local;
+pub mod past;
+pub mod plan;
+pub mod sync;
+mod target;
+pub mod tree;
+pub mod verdict;
+
+pub use judge::{Input, Report, SyncRecord, check};
+pub use past::{NoPast, Past};
+pub use verdict::{RunRef, StepVerdict, Verdict};
