@@ -178,7 +178,7 @@ impl<F: FnMut(Build)> Events for Collector<F> {
         let foreign = match build.and_then(|id| self.open.get_mut(&id)) {
             Some(open) => &mut open.build.foreign,
             None => {
-                if crate::log::plain::build_error(text) == Some(true) && self.early_errors.len() < KEPT_TEXTS {
+                if crate::log::client::build_error(text) == Some(true) && self.early_errors.len() < KEPT_TEXTS {
                     self.early_errors.push(kept(text));
                 }
                 &mut self.outside

@@ -25,10 +25,10 @@ pub struct Anchor {
 }
 
 /// No CI system puts more than this in front of a line.
-pub(super) const LONGEST_PREFIX: usize = 512;
+const LONGEST_PREFIX: usize = 512;
 
 /// How many `#` of one line are looked at.
-pub(super) const MOST_CANDIDATES: usize = 16;
+const MOST_CANDIDATES: usize = 16;
 
 /// Finds the leftmost anchor of a line.
 ///

@@ -6,8 +6,10 @@
 
 pub mod anchor;
 pub mod by_index;
+pub mod client;
 pub mod event;
 pub mod grammar;
+mod lane;
 pub mod legacy;
 pub mod name;
 pub mod plain;
@@ -128,7 +130,7 @@ impl<E: Events> Reader<E> {
             let line = std::mem::take(&mut self.unfinished);
             self.one_line(&line);
         }
-        if self.tell_counted(None, self.line, true)
+        if self.tell_counted(None, self.line)
             && let Some(stream) = self.streams.get_mut(self.recent)
         {
             stream.note_counted(&self.last_counted);
@@ -197,8 +199,8 @@ impl<E: Events> Reader<E> {
 
     /// Tells the output lines that were only counted. Returns true where there were any.
     ///
-    /// `timed` asks for the time of the last of them, which only the end of a build needs: reading it costs more than all the rest.
-    fn tell_counted(&mut self, last: Option<&[u8]>, line: u64, timed: bool) -> bool {
+    /// The time of the last of them is told too: nothing after it may have one, and then it is the end of the build.
+    fn tell_counted(&mut self, last: Option<&[u8]>, line: u64) -> bool {
         let count = std::mem::take(&mut self.counted);
         let (Some(fast), true) = (&self.fast, count > 0) else {
             return false;
@@ -206,7 +208,7 @@ impl<E: Events> Reader<E> {
         let text = last.unwrap_or(&self.last_counted);
         let recent = self.recent;
         if let Some(stream) = self.streams.get_mut(recent) {
-            let stamp = if timed { stream.pattern.strip(text).and_then(|stripped| stripped.instant()) } else { None };
+            let stamp = stream.pattern.strip(text).and_then(|stripped| stripped.instant());
             let at = At { line, time: stamp.or(self.arrival), arrived: stamp.is_none() };
             stream.count_output(fast.running, count, at, &mut self.events);
         }
@@ -216,7 +218,7 @@ impl<E: Events> Reader<E> {
     fn slow_line(&mut self, line: &[u8], last: Option<&[u8]>) {
         // Whether a line came in pieces or at once must not matter.
         let line = &line[..line.len().min(LONGEST_LINE)];
-        let counted = self.tell_counted(last, self.line - 1, may_begin_build(line));
+        let counted = self.tell_counted(last, self.line - 1);
         let held = std::mem::take(&mut self.last_counted);
         let before = if counted { Some(last.unwrap_or(&held)) } else { None };
         self.read_line(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line), before);
@@ -294,12 +296,6 @@ impl<E: Events> Reader<E> {
 /// True for a line of a log with Windows line ends. The legacy builder's first line is redrawn and ends in two carriage returns anyway.
 fn ends_in_crlf(line: &[u8]) -> bool {
     line.ends_with(b"\r") && (!line.ends_with(b"\r\r") || line.ends_with(b"\r\r\r"))
-}
-
-/// True where a line may begin a build, and so end the one before it: `#0`, or the first steps of a build without `#0`.
-fn may_begin_build(line: &[u8]) -> bool {
-    let head = &line[..line.len().min(anchor::LONGEST_PREFIX)];
-    memchr::memchr_iter(b'#', head).take(anchor::MOST_CANDIDATES).any(|at| matches!(line.get(at + 1..at + 3), Some(b"0 " | b"1 " | b"2 ")))
 }
 
 /// `docker : `: what PowerShell 5 puts before the first line, and only the first, of a native command's standard error.

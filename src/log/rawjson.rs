@@ -3,10 +3,13 @@
 //! The records are those that the plain printer would have shown: a step appears when it first starts, its seconds are the sum of
 //! its merged intervals, and the pieces of its output are joined to lines.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt, marker::PhantomData};
 
 use base64::Engine as _;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 
 use super::{
     anchor::Format,
@@ -17,17 +20,46 @@ use super::{
 
 #[derive(Deserialize)]
 struct SolveStatus<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "few")]
     vertexes: Vec<Vertex<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "few")]
     statuses: Vec<Status<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "few")]
     logs: Vec<Log<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "few")]
     warnings: Vec<Warning<'a>>,
 }
 
 type Text<'a> = std::borrow::Cow<'a, str>;
+
+/// More entries than this do not stand in one line: BuildKit writes many times a second. An entry needs many times the memory of the few
+/// bytes that it can be written with.
+const MOST_ENTRIES: usize = 50_000;
+
+/// Reads a list and leaves out what is more than [`MOST_ENTRIES`].
+fn few<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    struct Few<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Few<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut entries = Vec::new();
+            while entries.len() < MOST_ENTRIES {
+                match list.next_element()? {
+                    Some(entry) => entries.push(entry),
+                    None => return Ok(entries),
+                }
+            }
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(entries)
+        }
+    }
+    deserializer.deserialize_seq(Few(PhantomData))
+}
 
 #[derive(Deserialize)]
 struct Vertex<'a> {
@@ -156,7 +188,7 @@ impl RawJson {
                 events.event(self.build, at, Event::BuildWarning(text));
                 return true;
             }
-            if let Some(certain) = super::plain::build_error(line) {
+            if let Some(certain) = super::client::build_error(line) {
                 events.event(self.build, at, Event::BuildError { text: line, certain });
                 return true;
             }

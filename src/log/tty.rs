@@ -72,7 +72,7 @@ impl Tty {
             }
             return;
         }
-        if let Some(certain) = super::plain::build_error(text) {
+        if let Some(certain) = super::client::build_error(text) {
             events.event(self.build, at, Event::BuildError { text, certain });
         }
     }

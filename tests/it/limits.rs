@@ -187,3 +187,15 @@ fn a_terminal_that_shows_other_steps_every_time() {
         (0..times(40_000)).try_for_each(|n| write!(out, "[+] Building 0.2s (4/8)\n => {n} {long}   0.1s\n"))
     });
 }
+
+#[test]
+fn a_line_of_rawjson_with_very_many_vertexes() {
+    show(|out| {
+        write!(out, "{{\"vertexes\":[{{\"digest\":\"a\",\"started\":\"2026-01-01T00:00:00Z\"}}")?;
+        (0..550_000).try_for_each(|_| write!(out, ",{{\"digest\":\"\"}}"))?;
+        writeln!(out, "]}}")?;
+        write!(out, "{{\"logs\":[{{\"vertex\":\"\"}}")?;
+        (0..550_000).try_for_each(|_| write!(out, ",{{\"vertex\":\"\"}}"))?;
+        writeln!(out, "]}}")
+    });
+}

@@ -133,6 +133,9 @@ fn the_end_of_a_build_is_the_time_of_its_last_output_line() {
     log.push_str("2026-11-21T02:00:09.5Z #0 building with \"c\" instance using remote driver\n");
     let builds = read(log.as_bytes());
     assert_eq!(builds[0].duration.unwrap().seconds, 8.0);
+    // Another program's line at the end has no time that is the build's.
+    let (cut, _) = log.rsplit_once("2026-").unwrap();
+    assert_eq!(one(&format!("{cut}Killed\n")).duration.unwrap().seconds, 8.0);
 }
 
 #[test]
