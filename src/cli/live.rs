@@ -17,8 +17,6 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub(super) struct PipeState {
     /// Why the output could not be written.
     pub(super) output_error: Mutex<Option<io::Error>>,
-    /// True where the last byte that was passed on ended a line.
-    at_line_start: AtomicBool,
 }
 
 /// A reader that passes on what it reads.
@@ -32,7 +30,6 @@ pub(super) struct Tee<R> {
 impl<R: Read> Tee<R> {
     /// Passes `input` on to standard output, unless `quiet`.
     pub(super) fn new(input: R, quiet: bool, progress: Progress, state: Arc<PipeState>) -> Self {
-        state.at_line_start.store(true, Ordering::Relaxed);
         Self { input, output: (!quiet).then(io::stdout), progress, state }
     }
 }
@@ -48,7 +45,6 @@ impl<R: Read> Read for Tee<R> {
             return Ok(length);
         }
         let complete = piece.ends_with(b"\n");
-        self.state.at_line_start.store(complete, Ordering::Relaxed);
         let passed = self.progress.aside(complete, || {
             let mut output = output.lock();
             output.write_all(piece)?;
