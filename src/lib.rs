@@ -7,7 +7,6 @@ pub mod build;
 pub mod cli;
 pub mod evidence;
 pub mod freshness;
-#[cfg(feature = "history")]
 pub mod history;
 pub mod log;
 pub mod policy;

@@ -1,6 +1,7 @@
 //! The domain: builds, their steps, and how events become these records.
 
 pub mod collect;
+mod names;
 mod outcome;
 pub mod step_name;
 pub mod timing;

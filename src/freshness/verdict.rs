@@ -25,6 +25,11 @@ impl Verdict {
             Self::Stale => "stale",
         }
     }
+
+    /// The verdict of that word; `None` for any other text.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Fresh, Self::Unknown, Self::Suspect, Self::Stale].into_iter().find(|verdict| verdict.name() == name)
+    }
 }
 
 /// A recorded run, named.

@@ -14,8 +14,14 @@
 //!
 //! `STAMP` is the time of the run in UTC, so that names sort as runs do. Schemas only grow; every file carries its version.
 
+#[cfg(feature = "history")]
 mod record;
+pub mod rows;
+#[cfg(feature = "history")]
 mod store;
 
+#[cfg(feature = "history")]
 pub use record::{RunInfo, RunRow, StepRow, run_rows};
+pub use rows::Selection;
+#[cfg(feature = "history")]
 pub use store::{History, HistoryError, SCHEMA_VERSION};

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{BuildWriter, json_step};
 use crate::{
-    build::{Build, CacheTransfer, DurationSource, Format, Instant, Outcome, timing},
+    build::{Build, CacheTransfer, Format, Instant, timing},
     redact::Redacted,
 };
 
@@ -127,13 +127,13 @@ impl<'a> BuildView<'a> {
         Self {
             log,
             engine: if build.format == Format::Legacy { "legacy" } else { "buildkit" },
-            format: format_name(build.format),
-            outcome: outcome_name(build.outcome),
+            format: build.format.name(),
+            outcome: build.outcome.name(),
             builder: &build.builder,
             driver: &build.driver,
             started_at: build.started.and_then(rfc3339),
             finished_at: build.finished.and_then(rfc3339),
-            duration: build.duration.map(|d| DurationView { seconds: microseconds(d.seconds), source: source_name(d.source) }),
+            duration: build.duration.map(|d| DurationView { seconds: microseconds(d.seconds), source: d.source.name() }),
             cache: CacheView {
                 imports: transfers(&build.cache.imports),
                 exports: transfers(&build.cache.exports),
@@ -170,31 +170,4 @@ pub(super) fn rfc3339(instant: Instant) -> Option<String> {
         return None;
     }
     jiff::Timestamp::from_nanosecond(instant.nanoseconds).ok().map(|timestamp| timestamp.to_string())
-}
-
-fn format_name(format: Format) -> &'static str {
-    match format {
-        Format::Plain => "plain",
-        Format::RawJson => "rawjson",
-        Format::Legacy => "legacy",
-        Format::Tty => "tty",
-    }
-}
-
-fn outcome_name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Succeeded => "succeeded",
-        Outcome::Failed => "failed",
-        Outcome::Canceled => "canceled",
-        Outcome::Truncated => "truncated",
-    }
-}
-
-fn source_name(source: DurationSource) -> &'static str {
-    match source {
-        DurationSource::Live => "live",
-        DurationSource::RawJson => "rawjson",
-        DurationSource::Timestamps => "timestamps",
-        DurationSource::Estimate => "estimate",
-    }
 }

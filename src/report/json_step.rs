@@ -3,7 +3,7 @@
 //! A log of half a gigabyte has tens of thousands of steps of twenty fields each, and serde spends more time on their constant keys than
 //! the reader spends on the log. So the keys are written as they are; every value that a log can influence goes through serde_json.
 
-use crate::build::{Instant, Kind, Status, Step};
+use crate::build::{Instant, Step};
 
 /// Appends a step as a JSON object.
 pub(super) fn write(step: &Step, out: &mut Vec<u8>) {
@@ -14,7 +14,7 @@ pub(super) fn write(step: &Step, out: &mut Vec<u8>) {
     if !step.other_names.is_empty() {
         object.texts(",\"other_names\":", &step.other_names);
     }
-    object.word(",\"kind\":", kind(parts.kind));
+    object.word(",\"kind\":", parts.kind.name());
     object.optional_text(",\"target\":", parts.target.as_deref());
     object.optional_text(",\"platform\":", parts.platform.as_deref());
     object.optional_text(",\"stage\":", parts.stage.as_deref());
@@ -33,7 +33,7 @@ pub(super) fn write(step: &Step, out: &mut Vec<u8>) {
     if let Some(base) = &parts.base {
         object.text(",\"base\":", base);
     }
-    object.word(",\"status\":", status_name(step.status));
+    object.word(",\"status\":", step.status.name());
     if let Some(hit) = step.cache_hit {
         object.flag(",\"cache_hit\":", hit);
     }
@@ -130,29 +130,5 @@ impl Object<'_> {
             self.out.truncate(before);
             self.out.extend_from_slice(b"null");
         }
-    }
-}
-
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Instruction => "instruction",
-        Kind::Internal => "internal",
-        Kind::Auth => "auth",
-        Kind::Context => "context",
-        Kind::CacheImport => "cache-import",
-        Kind::CacheExport => "cache-export",
-        Kind::Export => "export",
-        Kind::Other => "other",
-    }
-}
-
-/// The name of a status in the contracts.
-pub(super) fn status_name(status: Status) -> &'static str {
-    match status {
-        Status::Done => "done",
-        Status::Cached => "cached",
-        Status::Error => "error",
-        Status::Canceled => "canceled",
-        Status::Unfinished => "unfinished",
     }
 }

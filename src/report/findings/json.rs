@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 
 use super::{CheckReport, FindingsWriter};
-use crate::{build::Status, freshness::StepVerdict, report::json_step::status_name, rules::Finding};
+use crate::{build::Status, freshness::StepVerdict, rules::Finding};
 
 /// The name of the schema.
 pub const SCHEMA: &str = "bklog.check/1";
@@ -133,7 +133,7 @@ impl<'a> StepView<'a> {
             build: verdict.build,
             index: verdict.index,
             name: &verdict.name,
-            status: Some(status_name(verdict.status)),
+            status: Some(verdict.status.name()),
             verdict: Some(verdict.verdict.name()),
             because: &verdict.because,
             baseline: verdict.baseline.as_ref().map(|run| BaselineView { commit: &run.commit, run: &run.run }),
@@ -142,7 +142,7 @@ impl<'a> StepView<'a> {
     }
 
     fn without_verdict(build: usize, index: u32, name: &'a str, status: Option<Status>) -> Self {
-        Self { build, index, name, status: status.map(status_name), verdict: None, because: "", baseline: None, changed_files: &[] }
+        Self { build, index, name, status: status.map(Status::name), verdict: None, because: "", baseline: None, changed_files: &[] }
     }
 }
 
