@@ -30,7 +30,8 @@ pub const MOST_FILES: usize = 50_000;
 pub const MOST_ENTRIES: usize = 2_000_000;
 
 /// What is looked for, for messages.
-pub const LOOKED_FOR: &str = "Dockerfile, *.Dockerfile, Containerfile, compose and bake files, shell scripts, Makefiles, Jenkinsfiles and CI files";
+pub const LOOKED_FOR: &str =
+    "Dockerfile, *.Dockerfile, Containerfile, compose and bake files, shell scripts, Makefiles, Jenkinsfiles and CI files";
 
 /// A repository, read.
 #[derive(Debug, Default)]
@@ -216,6 +217,13 @@ impl File {
         const MOST: usize = 6;
         let count = end_line.saturating_sub(line).saturating_add(1).min(MOST);
         self.text.lines().skip(line.saturating_sub(1)).take(count).map(|text| text.trim_end().to_owned()).collect()
+    }
+
+    /// The first line of a range that holds a text; the first of the range where none does.
+    pub fn line_with(&self, line: usize, end_line: usize, text: &str) -> usize {
+        let count = end_line.saturating_sub(line) + 1;
+        let mut lines = self.text.lines().skip(line.saturating_sub(1)).take(count);
+        lines.position(|candidate| candidate.contains(text)).map_or(line, |at| line + at)
     }
 
     /// The bytes of a line in [`File::text`], without its line end; empty at the end of the text where there is no such line.

@@ -112,7 +112,8 @@ pub(super) fn program(words: &[String]) -> Option<(&str, &[String])> {
 pub(super) fn assignments(words: &[String]) -> Vec<(String, String)> {
     let (at, mut set, _) = strip(words);
     let rest = words.get(at..).unwrap_or_default();
-    if rest.first().is_some_and(|word| matches!(word.as_str(), "export" | "readonly" | "declare" | "typeset" | "local" | "set" | "setenv")) {
+    if rest.first().is_some_and(|word| matches!(word.as_str(), "export" | "readonly" | "declare" | "typeset" | "local" | "set" | "setenv"))
+    {
         set.extend(rest[1..].iter().filter_map(|word| assignment(word)));
     }
     set

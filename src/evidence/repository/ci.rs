@@ -112,7 +112,8 @@ fn placed(line: usize, text: &str, lines: &[&str]) -> (usize, String) {
             return (first, text.to_owned());
         }
         let indent = lines.get(first - 1).map_or(0, |line| line.len() - line.trim_start().len());
-        let block = lines.iter().skip(first - 1).take_while(|line| line.trim().is_empty() || line.len() - line.trim_start().len() >= indent.max(1));
+        let block =
+            lines.iter().skip(first - 1).take_while(|line| line.trim().is_empty() || line.len() - line.trim_start().len() >= indent.max(1));
         let block: Vec<&str> = block.copied().collect();
         return (first, block.join("\\\n"));
     }

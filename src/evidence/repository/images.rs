@@ -8,8 +8,8 @@ use std::{
 use super::{
     super::{
         bake::{self, BakeError, BakeOptions},
-        build_command::{self, BuildCommand, ScriptCommand},
-        build_target::{BuildTarget, ContextSource, TypedEntry, normalize},
+        build_command::{self, BuildCommand, CommandError, ScriptCommand},
+        build_target::{BuildTarget, ContextSource, Env, TypedEntry, normalize},
         compose::{self, ComposeError, ComposeOptions, ComposeProject},
         interpolate::InterpolateError,
         yaml::{Node, Value},
@@ -111,17 +111,26 @@ fn composed(repository: &Repository, cwd: &Path, planned: &mut Vec<Planned>, pro
 /// Reads compose files; a variable that they demand stands for itself.
 fn project(dir: &Path, files: &[&File]) -> Result<ComposeProject, ComposeError> {
     let options = ComposeOptions { files: files.iter().map(|file| file.absolute.clone()).collect(), ..ComposeOptions::default() };
+    demanding(|env| compose::load(dir, &options, env), demanded)
+}
+
+/// Reads something again with a stand-in, `${NAME}`, for each variable without which it cannot be read.
+fn demanding<T, E>(read: impl Fn(&Env<'_>) -> Result<T, E>, demanded: impl Fn(&E) -> Option<String>) -> Result<T, E> {
     let mut given: Vec<String> = Vec::new();
     loop {
-        let env = |name: &str| given.iter().find(|known| *known == name).map(|name| format!("${{{name}}}"));
-        match compose::load(dir, &options, &env) {
-            Err(ComposeError::Interpolate { error: InterpolateError::Required { name, .. }, .. })
-                if given.len() < MOST_REQUIRED && !given.contains(&name) =>
-            {
-                given.push(name);
-            }
-            result => return result,
+        let result = read(&|name| given.iter().find(|known| *known == name).map(|name| format!("${{{name}}}")));
+        match result.as_ref().err().and_then(&demanded) {
+            Some(name) if given.len() < MOST_REQUIRED && !given.contains(&name) => given.push(name),
+            _ => return result,
         }
+    }
+}
+
+/// The variable that compose files cannot do without (`${NAME:?…}`).
+fn demanded(error: &ComposeError) -> Option<String> {
+    match error {
+        ComposeError::Interpolate { error: InterpolateError::Required { name, .. }, .. } => Some(name.clone()),
+        _ => None,
     }
 }
 
@@ -200,11 +209,19 @@ fn commanded(repository: &Repository, cwd: &Path, planned: &mut Vec<Planned>, pr
 fn resolve(repository: &Repository, file: &File, command: &ScriptCommand) -> Option<BuildCommand> {
     let own = file.absolute.parent().unwrap_or(&repository.root);
     let ci = matches!(file.kind, FileKind::GitHub | FileKind::GitLab);
-    let starts = [Some(repository.root.as_path()), Some(own).filter(|_| !ci), own.parent().filter(|above| !ci && above.starts_with(&repository.root))];
+    let starts = [
+        Some(repository.root.as_path()),
+        Some(own).filter(|_| !ci),
+        own.parent().filter(|above| !ci && above.starts_with(&repository.root)),
+    ];
     let mut best: Option<BuildCommand> = None;
     for start in starts.into_iter().flatten() {
         let dir = command.dir.as_ref().map_or_else(|| start.to_owned(), |dir| normalize(&start.join(dir)));
-        let Ok(read) = build_command::parse_words(&command.words, &dir, &|_| None) else { continue };
+        let by_command = |error: &CommandError| match error {
+            CommandError::Compose(error) | CommandError::Bake(BakeError::Compose(error)) => demanded(error),
+            _ => None,
+        };
+        let Ok(read) = demanding(|env| build_command::parse_words(&command.words, &dir, env), by_command) else { continue };
         if read.targets.iter().all(|target| target.dockerfile_path.as_deref().is_none_or(Path::is_file)) {
             return Some(read);
         }
@@ -221,7 +238,13 @@ fn actions(node: &Node, file: &File, root: &Path, planned: &mut Vec<Planned>) {
             Value::Map(entries) => {
                 if node.get("uses").and_then(Node::as_text).is_some_and(|uses| uses.starts_with("docker/build-push-action@")) {
                     let target = action(node.get("with"), file, root);
-                    planned.push(Planned { by: NamedBy::Action, file: file.absolute.clone(), line: node.line, end_line: last_line(node), target });
+                    planned.push(Planned {
+                        by: NamedBy::Action,
+                        file: file.absolute.clone(),
+                        line: node.line,
+                        end_line: last_line(node),
+                        target,
+                    });
                 }
                 todo.extend(entries.iter().rev().map(|entry| &entry.node));
             }
@@ -247,10 +270,15 @@ fn action(with: Option<&Node>, file: &File, root: &Path) -> BuildTarget {
         let entry = input(name);
         let line = entry.map_or(1, |entry| entry.node.line);
         // Block scalars begin below their sign.
-        let block = entry.is_some_and(|entry| entry.line == entry.node.line && entry.node.as_text().is_some_and(|text| text.contains('\n')));
+        let block =
+            entry.is_some_and(|entry| entry.line == entry.node.line && entry.node.as_text().is_some_and(|text| text.contains('\n')));
         let first = line + usize::from(block);
         let text = entry.and_then(|entry| entry.node.as_text()).unwrap_or_default();
-        text.lines().enumerate().map(move |(at, item)| (first + at, item.trim().to_owned())).filter(|(_, item)| !item.is_empty()).collect::<Vec<_>>()
+        text.lines()
+            .enumerate()
+            .map(move |(at, item)| (first + at, item.trim().to_owned()))
+            .filter(|(_, item)| !item.is_empty())
+            .collect::<Vec<_>>()
     };
     for (line, item) in items("build-args") {
         if let Some((name, value)) = item.split_once('=') {

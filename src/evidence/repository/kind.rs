@@ -16,7 +16,7 @@ pub(super) fn by_name(relative: &str) -> Option<FileKind> {
         "sh" | "bash" | "ksh" | "zsh" => Some(FileKind::Script),
         "mk" => Some(FileKind::Makefile),
         "yml" | "yaml" => yaml(relative, stem),
-        "hcl" | "json" if stem.contains("bake") => Some(FileKind::Bake),
+        "hcl" | "json" if words(stem).any(|word| word == "bake") => Some(FileKind::Bake),
         "env" if stem.is_empty() => Some(FileKind::Dotenv),
         _ if matches!(lower.as_str(), "makefile" | "gnumakefile") => Some(FileKind::Makefile),
         _ if lower == "jenkinsfile" || lower.starts_with("jenkinsfile.") || extension == "jenkinsfile" => Some(FileKind::Jenkinsfile),
@@ -34,15 +34,48 @@ fn yaml(relative: &str, stem: &str) -> Option<FileKind> {
         return Some(FileKind::GitLab);
     }
     // compose.yaml, docker-compose.prod.yml, compose.override.yaml, prod.compose.yml, docker-compose-dev.yml, podman-compose.yml
-    let is_compose = stem.split(['.', '-', '_']).any(|word| word == "compose");
-    is_compose.then_some(FileKind::Compose)
+    words(stem).any(|word| word == "compose").then_some(FileKind::Compose)
+}
+
+fn words(stem: &str) -> impl Iterator<Item = &str> {
+    stem.split(['.', '-', '_'])
 }
 
 /// `Dockerfile`, `api.Dockerfile`, `Dockerfile.prod`, `Containerfile`, but neither their ignore files nor texts about them.
 fn is_dockerfile(lower: &str) -> bool {
-    const OTHERS: [&str; 22] = [
-        "dockerignore", "containerignore", "md", "markdown", "rst", "txt", "adoc", "html", "j2", "jinja", "jinja2", "tmpl", "tpl", "template", "erb", "mustache",
-        "swp", "bak", "orig", "rej", "py", "go",
+    const OTHERS: [&str; 32] = [
+        "dockerignore",
+        "containerignore",
+        "md",
+        "markdown",
+        "rst",
+        "txt",
+        "adoc",
+        "html",
+        "j2",
+        "jinja",
+        "jinja2",
+        "tmpl",
+        "tpl",
+        "template",
+        "erb",
+        "mustache",
+        "swp",
+        "bak",
+        "orig",
+        "rej",
+        "py",
+        "go",
+        "yml",
+        "yaml",
+        "json",
+        "toml",
+        "sh",
+        "hcl",
+        "log",
+        "js",
+        "ts",
+        "rb",
     ];
     let (stem, extension) = lower.rsplit_once('.').unwrap_or((lower, ""));
     if OTHERS.contains(&extension) {
@@ -50,7 +83,9 @@ fn is_dockerfile(lower: &str) -> bool {
     }
     let named = |text: &str| text == "dockerfile" || text == "containerfile";
     // `Dockerfile-dev` and `Dockerfile_dev` are as usual as `Dockerfile.dev`.
-    let begins = |text: &str| ["dockerfile", "containerfile"].iter().any(|word| text.strip_prefix(word).is_some_and(|rest| rest.starts_with(['.', '-', '_'])));
+    let begins = |text: &str| {
+        ["dockerfile", "containerfile"].iter().any(|word| text.strip_prefix(word).is_some_and(|rest| rest.starts_with(['.', '-', '_'])))
+    };
     named(lower) || begins(lower) || named(extension) || stem.rsplit('.').next().is_some_and(named)
 }
 
@@ -110,6 +145,9 @@ mod tests {
             ("compose-notes.md", None),
             ("docker-bake.hcl", Some(Bake)),
             ("docker-bake.override.json", Some(Bake)),
+            ("bakery.json", None),
+            ("Dockerfile.yaml", None),
+            ("api.Dockerfile.prod", Some(Dockerfile)),
             ("terraform.hcl", None),
             ("deploy.sh", Some(Script)),
             (".github/workflows/ci.yml", Some(GitHub)),

@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn before_and_behind() {
-        let text = "a: 1\n# bklog: ignore[inline-cache] wanted\n\n# other\nb: 2\nc: 3 # bklog: ignore[x,y]\n# bklog: ignore\nd: \"#bklog x\"\n";
+        let text =
+            "a: 1\n# bklog: ignore[inline-cache] wanted\n\n# other\nb: 2\nc: 3 # bklog: ignore[x,y]\n# bklog: ignore\nd: \"#bklog x\"\n";
         let (found, malformed) = read(text, false);
         let short: Vec<_> = found.iter().map(|s| (s.line, s.applies_to, s.rules.len(), s.reason.as_str())).collect();
         assert_eq!(short, [(2, Some(5), 1, "wanted"), (6, Some(6), 2, "")]);

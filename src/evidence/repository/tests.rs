@@ -64,11 +64,17 @@ fn what_git_ignores_is_left_out_in_a_git_repository_only() {
 #[test]
 fn compose_bake_commands_and_actions() {
     let tree = Tree::new(&[
-        ("compose.yaml", "services:\n  api:\n    build:\n      context: api\n      args:\n        GIT_COMMIT: ${SHA:?set it}\n  db:\n    image: x\n"),
+        (
+            "compose.yaml",
+            "services:\n  api:\n    build:\n      context: api\n      args:\n        GIT_COMMIT: ${SHA:?set it}\n  db:\n    image: x\n",
+        ),
         ("compose.override.yaml", "services:\n  api:\n    build:\n      target: dev\n"),
         ("compose.prod.yaml", "services:\n  web:\n    build: web\n"),
         ("docker-bake.hcl", "target \"web\" {\n  context = \"web\"\n  dockerfile = \"odd.name\"\n}\n"),
-        ("scripts/deploy.sh", "set -e\ncd \"$(dirname \"$0\")/..\"\ndocker build -t api \\\n  api\ndocker build \"$X\"\ndocker compose build api\n"),
+        (
+            "scripts/deploy.sh",
+            "set -e\ncd \"$(dirname \"$0\")/..\"\ndocker build -t api \\\n  api\ndocker build \"$X\"\ndocker compose build api\n",
+        ),
         (
             ".github/workflows/ci.yml",
             "jobs:\n  a:\n    steps:\n      - uses: docker/build-push-action@v6\n        with:\n          context: web\n          build-args: |\n            A=1\n            B=2\n          cache-from: type=gha\n      - run: docker build api\n",
@@ -81,8 +87,8 @@ fn compose_bake_commands_and_actions() {
     assert!(repository.problems.is_empty(), "{:?}", repository.problems);
     let found = images(&repository);
     let expected = [
-        ("Compose compose.yaml:3", "api/Dockerfile"),
-        ("Compose compose.prod.yaml:3", "web/Dockerfile"),
+        ("Compose compose.yaml:2", "api/Dockerfile"),
+        ("Compose compose.prod.yaml:2", "web/Dockerfile"),
         ("Bake docker-bake.hcl:1", "web/odd.name"),
         ("Command(Docker) .github/workflows/ci.yml:11", "api/Dockerfile"),
         ("Command(Docker) scripts/deploy.sh:3", "api/Dockerfile"),

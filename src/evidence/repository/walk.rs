@@ -35,7 +35,8 @@ pub(super) fn walk(root: &Path, cwd: &Path, problems: &mut Vec<Problem>) -> Vec<
         .build();
     for (seen, entry) in walk.enumerate() {
         if seen >= MOST_ENTRIES || found.len() >= MOST_FILES {
-            let message = format!("the rest of the tree was not read: it has more than {MOST_ENTRIES} entries or {MOST_FILES} files to read");
+            let message =
+                format!("the rest of the tree was not read: it has more than {MOST_ENTRIES} entries or {MOST_FILES} files to read");
             problems.push(Problem { path: shown(root, cwd), line: None, message });
             break;
         }
