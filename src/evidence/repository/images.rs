@@ -66,7 +66,7 @@ pub(super) fn find(repository: &mut Repository, cwd: &Path, whole_tree: bool) {
     }
 }
 
-fn of_kind<'r>(repository: &'r Repository, kind: FileKind) -> BTreeMap<&'r Path, Vec<&'r File>> {
+fn of_kind(repository: &Repository, kind: FileKind) -> BTreeMap<&Path, Vec<&File>> {
     let mut by_directory: BTreeMap<&Path, Vec<&File>> = BTreeMap::new();
     for file in repository.files.iter().filter(|file| file.kind == kind) {
         by_directory.entry(file.absolute.parent().unwrap_or(&repository.root)).or_default().push(file);

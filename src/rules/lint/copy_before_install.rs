@@ -92,10 +92,10 @@ fn installs_below_copies(dockerfile: &Dockerfile) -> Vec<(&Command, &Command, St
         let mut said = false;
         for command in &stage.commands {
             match &command.kind {
-                CommandKind::Copy(copy) | CommandKind::Add(copy) if copy.from.is_none() => {
-                    if copied.is_none() && copy.local_sources().any(is_source) {
-                        copied = Some(command);
-                    }
+                CommandKind::Copy(copy) | CommandKind::Add(copy)
+                    if copied.is_none() && copy.from.is_none() && copy.local_sources().any(is_source) =>
+                {
+                    copied = Some(command);
                 }
                 CommandKind::Run(_) if !said => {
                     if let (Some(copy), Some(what)) = (copied, install(command)) {
