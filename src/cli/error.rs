@@ -86,6 +86,17 @@ pub(super) enum CliError {
         /// What to do.
         hint: &'static str,
     },
+    /// A repository cannot be read.
+    #[error("cannot read {}: {cause}", .path.display())]
+    Repository {
+        /// What was named.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// Nothing in a repository says how images are built.
+    #[error("nothing to lint in {}: no {}", .0.display(), crate::evidence::repository::LOOKED_FOR)]
+    NothingToLint(PathBuf),
     /// The history cannot be used.
     #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
     #[error("{0}")]
@@ -108,7 +119,11 @@ impl CliError {
             Self::Source(SourceError::Read { .. }) => Some("the file may be cut off or damaged; what could be read is shown"),
             Self::UnknownRule { .. } => Some("`bklog explain` lists all rules"),
             Self::Baseline { .. } => Some("it is what `bklog check --format json` writes; bklog.toml names it as `baseline`"),
-            Self::ReaderGone
+            Self::NothingToLint(_) => {
+                Some("name the directory: `bklog lint DIR`; what git ignores, node_modules, target and vendor are left out")
+            }
+            Self::Repository { .. }
+            | Self::ReaderGone
             | Self::Output(_)
             | Self::Source(_)
             | Self::FailedEarly(_)
@@ -131,6 +146,7 @@ impl CliError {
             | Self::Policy(_)
             | Self::Baseline { .. }
             | Self::UnknownRule { .. } => exit_code::USAGE,
+            Self::Repository { .. } | Self::NothingToLint(_) => exit_code::NOT_A_LOG,
             Self::Output(_) | Self::Summary { .. } | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } | Self::Series { .. } => {
                 exit_code::NOT_A_LOG
             }

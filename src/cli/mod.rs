@@ -5,6 +5,7 @@ mod error;
 pub mod exit_code;
 mod explain;
 mod judging;
+mod lint;
 mod live;
 mod overall;
 mod reading;
@@ -60,6 +61,7 @@ enum Command {
     Check(Box<check::CheckArgs>),
     Run(Box<run::RunArgs>),
     Trend(trend::TrendArgs),
+    Lint(lint::LintArgs),
     Explain(explain::ExplainArgs),
 }
 
@@ -87,6 +89,7 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         None => check::run(&cli.check, color),
         Some(Command::Check(args)) => check::run(&args, color),
+        Some(Command::Lint(args)) => lint::run(&args, color),
         Some(Command::Explain(args)) => explain::run(&args, color),
         Some(Command::Show(args)) => show::run(&args, color),
         Some(Command::Run(args)) => run::run(&args, color),

@@ -1,4 +1,4 @@
-//! How `check` reports: the settings, the formats, the exit code.
+//! How `check` and `lint` report: the settings, the formats, the exit code.
 
 use std::{
     collections::HashMap,
@@ -15,6 +15,42 @@ use crate::{
     report::findings::{CheckJson, CheckMarkdown, CheckReport, CheckText, CodeQuality, FindingsWriter, GitHub, JUnit, Sarif},
     rules::Severity,
 };
+
+/// How the findings of a repository are weighed and written.
+#[derive(Debug, Args)]
+pub(super) struct LintReportArgs {
+    /// How to write what was found
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: CheckFormat,
+
+    /// From which severity on the exit code is 1
+    #[arg(long, value_name = "SEVERITY", default_value = "error")]
+    fail_on: FailOn,
+
+    /// The settings [default: bklog.toml in the directory or above it]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl LintReportArgs {
+    /// The settings that hold for a directory.
+    pub(super) fn policy(&self, directory: &Path) -> Result<Policy, CliError> {
+        match &self.config {
+            Some(path) => Ok(Policy::read(path)?),
+            None => Ok(Policy::find(directory)?),
+        }
+    }
+
+    /// Writes a report in the format asked for. `width` are the columns for text.
+    pub(super) fn write(&self, report: &CheckReport, width: usize, out: &mut dyn Write) -> Result<(), CliError> {
+        write(self.format, report, width, out)
+    }
+
+    /// The exit code.
+    pub(super) fn exit_code(&self, report: &CheckReport) -> u8 {
+        self.fail_on.exit_code(report, exit_code::SUCCESS)
+    }
+}
 
 /// How findings are weighed and written.
 #[derive(Debug, Args)]
@@ -36,12 +72,12 @@ pub(super) struct ReportArgs {
     config: Option<PathBuf>,
 }
 
-/// The formats of `check`.
+/// The formats of `check` and `lint`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum CheckFormat {
     /// For people
     Text,
-    /// Everything, for programs (schema bklog.check/1)
+    /// Everything, for programs (schemas bklog.check/1 and bklog.lint/1)
     Json,
     /// For merge requests and chats
     Markdown,
@@ -76,34 +112,46 @@ impl ReportArgs {
 
     /// Writes a report in the format asked for. `width` are the columns for text.
     pub(super) fn write(&self, report: &CheckReport, width: usize, out: &mut dyn Write) -> Result<(), CliError> {
-        let text = CheckText { width };
-        let writer: &dyn FindingsWriter = match self.format {
-            CheckFormat::Text => &text,
-            CheckFormat::Json => &CheckJson,
-            CheckFormat::Markdown => &CheckMarkdown,
-            CheckFormat::Github => &GitHub,
-            CheckFormat::Gitlab => &CodeQuality,
-            CheckFormat::Sarif => &Sarif,
-            CheckFormat::Junit => &JUnit,
-        };
-        writer.write(report, out)?;
-        if let (CheckFormat::Github, Some(path)) = (self.format, std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty())) {
-            let path = Path::new(&path);
-            let added = OpenOptions::new().append(true).create(true).open(path).and_then(|mut file| CheckMarkdown.write(report, &mut file));
-            added.map_err(|cause| CliError::Summary { path: path.to_owned(), cause })?;
-        }
-        Ok(())
+        write(self.format, report, width, out)
     }
 
     /// The exit code: findings are worse than a build that failed.
     pub(super) fn exit_code(&self, report: &CheckReport, build: u8) -> u8 {
-        let threshold = match self.fail_on {
-            FailOn::Error => Severity::Error,
-            FailOn::Warning => Severity::Warning,
-            FailOn::Never => return build,
-        };
-        if report.worst().is_some_and(|worst| worst >= threshold) { exit_code::FINDINGS } else { build }
+        self.fail_on.exit_code(report, build)
     }
+}
+
+impl FailOn {
+    /// The exit code of a report, `otherwise` where nothing reaches the threshold.
+    fn exit_code(self, report: &CheckReport, otherwise: u8) -> u8 {
+        let threshold = match self {
+            Self::Error => Severity::Error,
+            Self::Warning => Severity::Warning,
+            Self::Never => return otherwise,
+        };
+        if report.worst().is_some_and(|worst| worst >= threshold) { exit_code::FINDINGS } else { otherwise }
+    }
+}
+
+/// Writes a report, and the job summary of GitHub Actions beside its annotations.
+fn write(format: CheckFormat, report: &CheckReport, width: usize, out: &mut dyn Write) -> Result<(), CliError> {
+    let text = CheckText { width };
+    let writer: &dyn FindingsWriter = match format {
+        CheckFormat::Text => &text,
+        CheckFormat::Json => &CheckJson,
+        CheckFormat::Markdown => &CheckMarkdown,
+        CheckFormat::Github => &GitHub,
+        CheckFormat::Gitlab => &CodeQuality,
+        CheckFormat::Sarif => &Sarif,
+        CheckFormat::Junit => &JUnit,
+    };
+    writer.write(report, out)?;
+    if let (CheckFormat::Github, Some(path)) = (format, std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty())) {
+        let path = Path::new(&path);
+        let added = OpenOptions::new().append(true).create(true).open(path).and_then(|mut file| CheckMarkdown.write(report, &mut file));
+        added.map_err(|cause| CliError::Summary { path: path.to_owned(), cause })?;
+    }
+    Ok(())
 }
 
 /// Today in UTC, as `YYYY-MM-DD`.

@@ -18,7 +18,7 @@ mod tests;
 mod wrappers;
 
 use flags::{Parsed, Spec};
-pub use script::{ScriptBuild, find_builds_in_script};
+pub use script::{ScriptCommand, commands_in_script, find_builds_in_script};
 
 /// Which program talks to BuildKit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -16,4 +16,5 @@ pub mod ignore;
 pub mod image;
 pub mod interpolate;
 pub mod remote_code;
+pub mod repository;
 pub mod yaml;

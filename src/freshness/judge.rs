@@ -260,6 +260,7 @@ impl<'a> Judge<'a> {
             evidence: raised.evidence,
             files: raised.files,
             help: raised.help,
+            fix: None,
             suppressed: None,
         });
     }

@@ -74,6 +74,26 @@ pub struct InLog {
     pub status: Option<Status>,
 }
 
+/// What would mend a finding: edits of one file that change nothing else in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fix {
+    /// The file, absolute.
+    pub file: std::path::PathBuf,
+    /// What the edits do, in a few words: `remove BUILDKIT_INLINE_CACHE`.
+    pub title: String,
+    /// The edits; they do not overlap.
+    pub edits: Vec<Edit>,
+}
+
+/// One edit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// The bytes of the file that are replaced; empty to insert.
+    pub span: std::ops::Range<usize>,
+    /// What stands there then.
+    pub replacement: String,
+}
+
 /// One finding. All texts are plain, as the log or the file has them; every output format escapes them for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -95,20 +115,25 @@ pub struct Finding {
     pub files: Vec<String>,
     /// What to do.
     pub help: String,
+    /// Edits that mend it, where a rule knows safe ones.
+    pub fix: Option<Fix>,
     /// Why it is not to be shown, where a comment or the baseline file says so.
     pub suppressed: Option<String>,
 }
 
 impl Finding {
-    /// What makes this finding the same one in a later log or at a later commit: rule, step or file, and files; not the line, the
-    /// step's number or the wording. 16 hexadecimal digits.
+    /// What makes this finding the same one in a later log or at a later commit: rule, step or file (and what stands
+    /// there, for findings about files), and files; not the line, the step's number or the wording. 16 hexadecimal digits.
     pub fn fingerprint(&self) -> String {
         use sha2::{Digest, Sha256};
         let step = self.in_log.as_ref().and_then(|place| place.step.as_deref()).unwrap_or_default();
         let location = self.location.as_ref().map_or("", |location| location.path.as_str());
         // Numbers in the bracket move when a line is added above.
         let step = step.split_once("] ").map_or(step, |(_, instruction)| instruction);
-        let subject = if step.is_empty() && location.is_empty() { self.message.as_str() } else { "" };
+        // What stands in the file, without secrets: a report has none, and its fingerprints are compared with these.
+        let excerpt = self.location.as_ref().and_then(|location| location.text.first()).filter(|_| self.in_log.is_none());
+        let excerpt = excerpt.map(|line| crate::redact::text(line.trim()).into_owned()).unwrap_or_default();
+        let subject = if step.is_empty() && location.is_empty() { self.message.as_str() } else { excerpt.as_str() };
         let mut hash = Sha256::new();
         for part in [self.rule, step, location, subject].into_iter().chain(self.files.iter().map(String::as_str)) {
             hash.update(part.len().to_le_bytes());

@@ -1,7 +1,7 @@
 //! Findings as rules make them, and what the settings and comments say of them.
 
-use super::{BuildFacts, Confidence, Facts, Finding, InLog, Location, Meta, Severity, SourceFile};
-use crate::{build::Step, policy::Policy, redact::names::wildcard};
+use super::{BuildFacts, Confidence, Facts, FileFacts, Finding, Fix, InLog, Location, Meta, Severity, SourceFile};
+use crate::{build::Step, evidence::repository::File, policy::Policy, redact::names::wildcard};
 
 /// More findings of one rule than this are counted no more: nobody reads them, and memory must stay bounded.
 const MOST_OF_A_RULE: usize = 500;
@@ -17,6 +17,7 @@ pub struct Draft {
     evidence: Vec<String>,
     files: Vec<String>,
     help: String,
+    fix: Option<Fix>,
 }
 
 impl Draft {
@@ -31,6 +32,7 @@ impl Draft {
             evidence: Vec::new(),
             files: Vec::new(),
             help: String::new(),
+            fix: None,
         }
     }
 
@@ -78,6 +80,21 @@ impl Draft {
     /// It is about lines of a Dockerfile, from 1.
     pub fn at(mut self, source: &SourceFile, line: usize, end_line: usize) -> Self {
         self.location = Some(location(source, line, end_line));
+        self
+    }
+
+    /// It is about lines of a file of a repository, from 1.
+    pub fn in_file(mut self, file: &File, line: usize, end_line: usize) -> Self {
+        let number = |line: usize| u32::try_from(line).unwrap_or(u32::MAX);
+        let end_line = end_line.max(line);
+        let text = file.lines(line, end_line);
+        self.location = Some(Location { path: file.path.clone(), line: number(line), end_line: number(end_line), text });
+        self
+    }
+
+    /// Edits that mend it. They must be safe: what the file does otherwise stays as it is.
+    pub fn fix(mut self, fix: Fix) -> Self {
+        self.fix = Some(fix);
         self
     }
 
@@ -133,6 +150,7 @@ impl<'a> Findings<'a> {
             evidence: draft.evidence,
             files: draft.files,
             help: draft.help,
+            fix: draft.fix,
             suppressed: None,
         });
     }
@@ -147,16 +165,22 @@ impl<'a> Findings<'a> {
     }
 
     /// The findings, the worst first, with what suppresses them. `today` is `YYYY-MM-DD`; `known` are the fingerprints of the baseline
-    /// file; `sources` the Dockerfiles, whose comments count.
-    pub fn finish<'s>(self, today: &str, known: &[String], sources: impl Iterator<Item = &'s SourceFile> + Clone) -> Vec<Finding> {
+    /// file; `comment` gives the comment that silences a finding.
+    pub fn finish(self, today: &str, known: &[String], comment: impl Fn(&Finding) -> Option<String>) -> Vec<Finding> {
         let Self { policy, mut found } = self;
         for finding in &mut found {
-            finding.suppressed = comment(finding, sources.clone())
+            finding.suppressed = comment(finding)
                 .or_else(|| accepted(finding, policy, today))
                 .or_else(|| known.contains(&finding.fingerprint()).then(|| "in the baseline file".to_owned()));
         }
         let place = |finding: &Finding| finding.in_log.as_ref().map(|place| (place.build, place.index, place.line));
-        found.sort_by(|a, b| (b.severity, b.confidence).cmp(&(a.severity, a.confidence)).then_with(|| place(a).cmp(&place(b))));
+        fn in_file(finding: &Finding) -> Option<(&str, u32)> {
+            finding.location.as_ref().map(|location| (location.path.as_str(), location.line)).filter(|_| finding.in_log.is_none())
+        }
+        found.sort_by(|a, b| {
+            let by_place = || place(a).cmp(&place(b)).then_with(|| in_file(a).cmp(&in_file(b)));
+            (b.severity, b.confidence).cmp(&(a.severity, a.confidence)).then_with(by_place)
+        });
         found
     }
 }
@@ -179,7 +203,9 @@ fn accepted(finding: &Finding, policy: &Policy, today: &str) -> Option<String> {
         entry.rule == finding.rule
             && entry.until.as_deref().is_none_or(|until| today <= until)
             && fits(&entry.step, step)
-            && (finding.files.is_empty() && fits(&entry.file, "") || finding.files.iter().any(|file| fits(&entry.file, file)))
+            && (finding.files.is_empty() && fits(&entry.file, "")
+                || finding.files.iter().any(|file| fits(&entry.file, file))
+                || finding.in_log.is_none() && finding.location.as_ref().is_some_and(|location| fits(&entry.file, &location.path)))
     })?;
     Some(format!("accepted: {}", entry.reason))
 }
@@ -217,5 +243,27 @@ pub fn judge(facts: &Facts<'_>, today: &str, known: &[String]) -> Vec<Finding> {
         rule.check(facts, &mut findings);
     }
     let sources = facts.builds.iter().flat_map(|build| &build.targets).filter_map(|target| target.source);
-    findings.finish(today, known, sources)
+    findings.finish(today, known, |finding| comment(finding, sources.clone()))
+}
+
+/// Runs every rule about files. See [`Findings::finish`] for `today` and `known`.
+pub fn judge_files(facts: &FileFacts<'_>, today: &str, known: &[String]) -> Vec<Finding> {
+    let mut findings = Findings::new(facts.policy);
+    for rule in super::FILE_RULES {
+        rule.check_files(facts, &mut findings);
+    }
+    findings.finish(today, known, |finding| comment_in_file(finding, facts))
+}
+
+/// The reason of a `bklog: ignore[rule]` comment for the lines that a finding is about.
+fn comment_in_file(finding: &Finding, facts: &FileFacts<'_>) -> Option<String> {
+    let location = finding.location.as_ref()?;
+    let file = facts.repository.files.iter().find(|file| file.path == location.path)?;
+    let within = |line: usize| (location.line..=location.end_line).contains(&u32::try_from(line).unwrap_or(u32::MAX));
+    let found = file
+        .suppressions
+        .iter()
+        .find(|comment| comment.applies_to.is_some_and(within) && comment.rules.iter().any(|rule| rule == finding.rule))?;
+    let reason = if found.reason.is_empty() { "no reason given" } else { &found.reason };
+    Some(format!("{}:{}: {reason}", file.path, found.line))
 }

@@ -1,7 +1,15 @@
-//! `inline-cache`: the image carries inline cache although it must not.
+//! `inline-cache`: the image carries inline cache, or the files of the repository ask for it.
 
-use super::{Confidence, Docs, Draft, Facts, Findings, LogRule, Meta, Rule, Severity};
-use crate::build::Kind;
+use std::collections::BTreeSet;
+
+use super::{Confidence, Docs, Draft, Facts, FileFacts, FileRule, Findings, LogRule, Meta, Rule, Severity};
+use crate::{
+    build::Kind,
+    evidence::{
+        build_target::Place,
+        repository::{File, FileId, NamedBy},
+    },
+};
 
 /// The rule.
 #[derive(Debug)]
@@ -10,11 +18,12 @@ pub struct InlineCache;
 static META: Meta = Meta {
     name: "inline-cache",
     severity: Severity::Error,
-    summary: "The image carries inline cache metadata, which the settings forbid",
+    summary: "The image carries inline cache metadata, or the files ask for it",
     docs: Docs {
         finds: "\
-A build that writes inline cache metadata into its image (`BUILDKIT_INLINE_CACHE=1` or `--cache-to type=inline`), where `bklog.toml` says
-`[forbid] inline-cache = true`. Without that setting nothing is reported.",
+In a log: a build that writes inline cache metadata into its image, where `bklog.toml` says `[forbid] inline-cache = true`. In the files of a
+repository: `BUILDKIT_INLINE_CACHE=1` or `type=inline` in compose and bake files, scripts and CI files; an error where the settings forbid it,
+else a note.",
         matters: "\
 Some teams decide against it, because every later build that imports the image takes its layers over, whoever built it. Others depend on it:
 taking it away made builds go from 2–5 minutes to more than 20, because nothing was cached on a new machine any more.",
@@ -40,6 +49,84 @@ impl Rule for InlineCache {
     }
 }
 
+/// What to do.
+const HELP: &str = "take BUILDKIT_INLINE_CACHE and type=inline out of the build; export to a registry cache instead";
+
+impl FileRule for InlineCache {
+    fn check_files(&self, facts: &FileFacts<'_>, out: &mut Findings<'_>) {
+        for (file, line, service) in askers(facts) {
+            let allowed = facts.policy.service(service).and_then(|service| service.no_inline_cache);
+            let file = facts.repository.file(file);
+            let draft = match allowed.or(facts.policy.demands.no_inline_cache.then_some(true)) {
+                Some(false) => continue,
+                Some(true) => Draft::new("inline cache is asked for, which bklog.toml forbids"),
+                None => Draft::new("inline cache is asked for: it holds the layers of the last stage only")
+                    .severity(Severity::Note)
+                    .evidence("steps of other stages run again on a new machine; a registry cache with mode=max keeps them too"),
+            };
+            let help = if allowed.is_none() && !facts.policy.demands.no_inline_cache {
+                "export to a registry cache (mode=max) before you take it out: builds without any cache are far slower"
+            } else {
+                HELP
+            };
+            out.add(&META, draft.confidence(Confidence::Certain).in_file(file, line, line).help(help));
+        }
+    }
+}
+
+/// Where the files ask for inline cache, and for which service or target.
+fn askers<'a>(facts: &FileFacts<'a>) -> BTreeSet<(FileId, usize, Option<&'a str>)> {
+    let repository = facts.repository;
+    let mut found = BTreeSet::new();
+    for image in &repository.images {
+        // Commands are looked at below, those that cannot be resolved too.
+        if matches!(image.by, NamedBy::Command(_)) {
+            continue;
+        }
+        let mut ask = |place: Option<&Place>| {
+            let at = place.and_then(|place| Some((repository.at(&place.file)?, place.line)));
+            let (file, line) = at.unwrap_or((image.file, image.line));
+            found.insert((file, line, image.target.name.as_deref()));
+        };
+        for arg in image.target.args.iter().filter(|arg| arg.name == "BUILDKIT_INLINE_CACHE") {
+            if arg.value.as_deref().is_some_and(|value| !is_off(value)) {
+                ask(arg.place.as_ref());
+            }
+        }
+        image.target.cache_to.iter().filter(|entry| entry.kind == "inline").for_each(|entry| ask(entry.place.as_ref()));
+    }
+    for (id, file) in repository.with_ids() {
+        for command in file.commands.iter().filter(|command| command.is_build()) {
+            found.extend(
+                command
+                    .words
+                    .iter()
+                    .filter_map(|word| asks(word))
+                    .map(|text| (id, line_of(file, command.line, command.end_line, text), None)),
+            );
+        }
+    }
+    found
+}
+
+fn line_of(file: &File, line: usize, end_line: usize, text: &str) -> usize {
+    file.line_with(line, end_line, text)
+}
+
+/// What in a word of a build command asks for inline cache: `BUILDKIT_INLINE_CACHE=1`, alone, in `--build-arg=…` or in `--set`; `type=inline`.
+fn asks(word: &str) -> Option<&'static str> {
+    if word.split(['=', ',']).collect::<Vec<_>>().windows(2).any(|pair| pair[0].ends_with("type") && pair[1] == "inline") {
+        return Some("type=inline");
+    }
+    let value = word.split_once("BUILDKIT_INLINE_CACHE=")?.1;
+    (!is_off(value)).then_some("BUILDKIT_INLINE_CACHE")
+}
+
+/// What BuildKit takes for false (Go's `strconv.ParseBool`; what it cannot read is no switch either).
+fn is_off(value: &str) -> bool {
+    !matches!(value, "1" | "t" | "T" | "true" | "True" | "TRUE") && !value.contains('$')
+}
+
 impl LogRule for InlineCache {
     fn check(&self, facts: &Facts<'_>, out: &mut Findings<'_>) {
         for build in &facts.builds {
@@ -55,14 +142,41 @@ impl LogRule for InlineCache {
             if build.targets.iter().any(|target| target.target.arg("BUILDKIT_INLINE_CACHE").is_some_and(|value| value == "1")) {
                 draft = draft.evidence("the command passes BUILDKIT_INLINE_CACHE=1");
             }
-            out.add(&META, draft.help("take BUILDKIT_INLINE_CACHE and type=inline out of the build; export to a registry cache instead"));
+            out.add(&META, draft.help(HELP));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Case, log};
+    use super::super::{
+        lint::testing::Tree,
+        testing::{Case, log},
+    };
+
+    const COMPOSE: &str = "services:\n  api:\n    build:\n      context: .\n      args:\n        - BUILDKIT_INLINE_CACHE=1\n  web:\n    build:\n      context: .\n      args:\n        BUILDKIT_INLINE_CACHE: 0\n      cache_to:\n        - type=inline\n";
+
+    #[test]
+    fn files_that_ask_for_it() {
+        let tree = Tree::new(&[
+            ("Dockerfile", "FROM x\n"),
+            ("compose.yaml", COMPOSE),
+            ("docker-bake.hcl", "target \"a\" {\n  args = {\n    BUILDKIT_INLINE_CACHE = 1\n  }\n}\n"),
+            (
+                "build.sh",
+                "docker build \\\n  --build-arg BUILDKIT_INLINE_CACHE=1 \\\n  \"$DIR\"\ndocker buildx build --cache-to=type=inline .\ndocker build --build-arg BUILDKIT_INLINE_CACHE=0 .\necho BUILDKIT_INLINE_CACHE=1\n",
+            ),
+        ]);
+        let places = ["build.sh:2", "build.sh:4", "compose.yaml:13", "compose.yaml:6", "docker-bake.hcl:3"];
+        let found = tree.found("inline-cache");
+        assert_eq!(found.len(), places.len(), "{found:#?}");
+        for place in places {
+            assert!(found.iter().any(|text| text.starts_with(&format!("{place}: note: "))), "{place}: {found:#?}");
+        }
+        let tree = tree.policy("[forbid]\ninline-cache = true\n[services.web]\ninline-cache = true\n");
+        let found = tree.found("inline-cache");
+        assert!(found.len() == 4 && found.iter().all(|text| text.contains(": error: ") && !text.contains(":13:")), "{found:#?}");
+    }
 
     #[test]
     fn only_where_it_is_forbidden() {

@@ -1,7 +1,8 @@
 //! Rules: one file each, with its documentation.
 //!
 //! A rule is a type that knows its [`Meta`] and looks at what is known. Rules about logs implement [`LogRule`]; they stand in
-//! [`LOG_RULES`], one line each, and everything else (`bklog explain`, docs/rules.md, the names in the settings) follows from there.
+//! [`LOG_RULES`], one line each. Rules about the files of a repository implement [`FileRule`], stand in [`FILE_RULES`], and are in
+//! `lint/`. A rule that does both has one name and one documentation. Everything else (`bklog explain`, docs/rules.md, the names in the settings) follows from there.
 
 mod bust;
 pub mod bust_ineffective;
@@ -19,6 +20,7 @@ pub mod finding;
 pub mod findings;
 pub mod ignored_change;
 pub mod inline_cache;
+pub mod lint;
 pub mod log_clipped;
 pub mod log_truncated;
 mod meta;
@@ -32,8 +34,9 @@ pub mod sync_blind_spot;
 mod testing;
 
 pub use facts::{BuildFacts, EarlierRun, EarlierRuns, Facts, GitFacts, NoHistory, SourceFile, TargetFacts};
-pub use finding::{Confidence, Finding, InLog, Location, Severity};
-pub use findings::{Draft, Findings, judge};
+pub use finding::{Confidence, Edit, Finding, Fix, InLog, Location, Severity};
+pub use findings::{Draft, Findings, judge, judge_files};
+pub use lint::{FILE_RULES, FileFacts, FileRule};
 pub use meta::{Docs, Meta};
 
 /// What every rule has, whatever it looks at.
@@ -74,7 +77,13 @@ pub static LOG_RULES: &[&dyn LogRule] = &[
 
 /// All rules.
 pub fn all() -> Vec<&'static Meta> {
-    LOG_RULES.iter().map(|rule| rule.meta()).collect()
+    let mut all: Vec<&'static Meta> = LOG_RULES.iter().map(|rule| rule.meta()).collect();
+    for rule in FILE_RULES {
+        if all.iter().all(|known| known.name != rule.meta().name) {
+            all.push(rule.meta());
+        }
+    }
+    all
 }
 
 /// The rule of a name.

@@ -5,6 +5,7 @@ mod build_plans;
 mod cli;
 mod format;
 mod limits;
+mod lint;
 mod printer;
 mod printer_model;
 mod records;

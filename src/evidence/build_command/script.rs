@@ -1,4 +1,4 @@
-//! Finds build commands in a shell script or a CI step, by its text alone.
+//! Finds commands in a shell script or a CI step, by its text alone.
 //!
 //! This is no shell: it knows quotes, continuations, comments, here-documents, redirections and what
 //! separates commands, and nothing else. Variables and command substitutions stay as written.
@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use super::wrappers;
 
-/// A build command in a script.
+/// A simple command in a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScriptBuild {
+pub struct ScriptCommand {
     /// The line it starts on, counted from 1.
     pub line: usize,
     /// The line it ends on.
@@ -26,10 +26,36 @@ pub struct ScriptBuild {
 const MAX_DEPTH: usize = 8;
 
 /// Finds the build commands of a script in their order.
-pub fn find_builds_in_script(text: &str) -> Vec<ScriptBuild> {
-    let mut builds = Vec::new();
-    scan(text, 1, Cwd::default(), 0, &mut builds);
-    builds
+pub fn find_builds_in_script(text: &str) -> Vec<ScriptCommand> {
+    let mut commands = commands_in_script(text, 1);
+    commands.retain(ScriptCommand::is_build);
+    commands
+}
+
+/// Finds all simple commands of a script in their order, those inside `$( … )` and `sh -c` too; assignments alone are commands.
+/// `first_line` is the number of the text's first line.
+pub fn commands_in_script(text: &str, first_line: usize) -> Vec<ScriptCommand> {
+    let mut commands = Vec::new();
+    scan(text, first_line, Cwd::default(), 0, &mut commands);
+    commands
+}
+
+impl ScriptCommand {
+    /// Whether it builds images: what [`super::parse_words`] reads.
+    pub fn is_build(&self) -> bool {
+        wrappers::unwrap(&self.words).is_some()
+    }
+
+    /// The program's name without its directory, and its arguments; assignments and wrappers (`sudo`, `env`, `time`, …) are taken
+    /// off. `None` for assignments alone.
+    pub fn program(&self) -> Option<(&str, &[String])> {
+        wrappers::program(&self.words)
+    }
+
+    /// The variables that it sets: for itself (`K=V docker build .`, `env K=V …`), or for what follows (`K=V`, `export K=V`).
+    pub fn assignments(&self) -> Vec<(String, String)> {
+        wrappers::assignments(&self.words)
+    }
 }
 
 /// Where the script is.
@@ -71,7 +97,7 @@ struct Scanner<'t> {
     heredoc_next: Option<bool>,
 }
 
-fn scan(text: &str, first_line: usize, cwd: Cwd, depth: usize, builds: &mut Vec<ScriptBuild>) {
+fn scan(text: &str, first_line: usize, cwd: Cwd, depth: usize, found: &mut Vec<ScriptCommand>) {
     if depth > MAX_DEPTH {
         return;
     }
@@ -96,9 +122,9 @@ fn scan(text: &str, first_line: usize, cwd: Cwd, depth: usize, builds: &mut Vec<
         let inner = std::mem::take(&mut s.inner);
         let cwd = cwds.last().cloned().unwrap_or_default();
         for (text, line) in inner {
-            scan(&text, line, cwd.clone(), depth + 1, builds);
+            scan(&text, line, cwd.clone(), depth + 1, found);
         }
-        command(words, s.start_line, end_line, &mut cwds, depth, builds);
+        command(words, (s.start_line, end_line), &mut cwds, depth, found);
         match separator {
             None => return,
             Some('(') => {
@@ -116,19 +142,19 @@ fn scan(text: &str, first_line: usize, cwd: Cwd, depth: usize, builds: &mut Vec<
     }
 }
 
-fn command(words: Vec<String>, line: usize, end_line: usize, cwds: &mut [Cwd], depth: usize, builds: &mut Vec<ScriptBuild>) {
-    let Some(cwd) = cwds.last_mut() else {
+fn command(words: Vec<String>, (line, end_line): (usize, usize), cwds: &mut [Cwd], depth: usize, found: &mut Vec<ScriptCommand>) {
+    let Some(cwd) = cwds.last_mut().filter(|_| !words.is_empty()) else {
         return;
     };
     let start = words.iter().position(|w| !matches!(w.as_str(), "do" | "then" | "else" | "{" | "!" | "if")).unwrap_or(words.len());
+    let before = cwd.clone();
     if words.get(start).is_some_and(|w| w == "cd" || w == "pushd") {
         cwd.change(&words[start..]);
-        return;
     }
-    if wrappers::unwrap(&words).is_some() {
-        builds.push(ScriptBuild { line, end_line, words, dir: cwd.dir.clone(), dir_unknown: cwd.unknown });
-    } else if let Some(text) = wrappers::shell_text(&words) {
-        scan(text, line, cwd.clone(), depth + 1, builds);
+    let inner = if wrappers::unwrap(&words).is_none() { wrappers::shell_text(&words).map(str::to_owned) } else { None };
+    found.push(ScriptCommand { line, end_line, words, dir: before.dir.clone(), dir_unknown: before.unknown });
+    if let Some(text) = inner {
+        scan(&text, line, before, depth + 1, found);
     }
 }
 

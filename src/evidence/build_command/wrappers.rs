@@ -101,6 +101,24 @@ fn strip(words: &[String]) -> (usize, Vec<(String, String)>, Option<String>) {
     (at.min(words.len()), env, dir)
 }
 
+/// The program behind assignments and runners, by its base name, and its arguments.
+pub(super) fn program(words: &[String]) -> Option<(&str, &[String])> {
+    let (at, ..) = strip(words);
+    let (program, args) = words.get(at..)?.split_first()?;
+    Some((base_name(program), args))
+}
+
+/// The variables that a command sets, for itself or for what follows.
+pub(super) fn assignments(words: &[String]) -> Vec<(String, String)> {
+    let (at, mut set, _) = strip(words);
+    let rest = words.get(at..).unwrap_or_default();
+    if rest.first().is_some_and(|word| matches!(word.as_str(), "export" | "readonly" | "declare" | "typeset" | "local" | "set" | "setenv"))
+    {
+        set.extend(rest[1..].iter().filter_map(|word| assignment(word)));
+    }
+    set
+}
+
 /// The text that a shell is told to run: `bash -c TEXT`.
 pub(super) fn shell_text(words: &[String]) -> Option<&str> {
     let (at, ..) = strip(words);

@@ -69,6 +69,13 @@ pub struct Suppression {
     pub reason: String,
 }
 
+/// Reads `bklog: ignore[rule, other] reason`, given what stands behind the comment's sign: the rules and the reason.
+///
+/// `None` if the comment does not speak to bklog, `Some(None)` if it does and cannot be read.
+pub fn read_suppression(comment: &str) -> Option<Option<(Vec<String>, String)>> {
+    lines::suppression(comment)
+}
+
 /// A build stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {

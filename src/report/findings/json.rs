@@ -1,4 +1,4 @@
-//! `check --format json`: the schema `bklog.check/1`. Fields may be added, never renamed or dropped.
+//! `check --format json` and `lint --format json`: the schemas `bklog.check/1` and `bklog.lint/1`. Fields may be added, never renamed or dropped.
 
 use std::{
     collections::BTreeMap,
@@ -7,11 +7,13 @@ use std::{
 
 use serde::Serialize;
 
-use super::{CheckReport, FindingsWriter};
+use super::{CheckReport, FindingsWriter, Scope};
 use crate::{build::Status, freshness::StepVerdict, rules::Finding};
 
-/// The name of the schema.
+/// The name of the schema of `check`.
 pub const SCHEMA: &str = "bklog.check/1";
+/// The name of the schema of `lint`.
+pub const LINT_SCHEMA: &str = "bklog.lint/1";
 
 /// Writes everything, for programs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,6 +26,42 @@ struct Document<'a> {
     findings: Vec<FindingView<'a>>,
     summary: Summary,
     notes: &'a [String],
+}
+
+/// What `lint` writes.
+#[derive(Serialize)]
+struct LintDocument<'a> {
+    schema: &'static str,
+    root: &'a str,
+    findings: Vec<LintFinding<'a>>,
+    summary: LintSummary,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct LintFinding<'a> {
+    rule: &'static str,
+    severity: &'static str,
+    confidence: &'static str,
+    location: Option<LocationView<'a>>,
+    message: &'a str,
+    evidence: &'a [String],
+    files: &'a [String],
+    help: &'a str,
+    /// What `--fix` would do; `null` where there is no safe fix.
+    fix: Option<&'a str>,
+    suppressed: bool,
+    suppressed_by: &'a Option<String>,
+    fingerprint: String,
+}
+
+#[derive(Serialize)]
+struct LintSummary {
+    files: usize,
+    errors: usize,
+    warnings: usize,
+    notes: usize,
+    suppressed: usize,
 }
 
 #[derive(Serialize)]
@@ -85,6 +123,24 @@ struct Summary {
 impl FindingsWriter for CheckJson {
     fn write(&self, report: &CheckReport, out: &mut dyn Write) -> io::Result<()> {
         let counts = report.counts();
+        if let Scope::Files { read } = report.scope() {
+            let findings = report.findings().iter().zip(report.fingerprints()).map(|(finding, print)| LintFinding::new(finding, print));
+            let document = LintDocument {
+                schema: LINT_SCHEMA,
+                root: report.log(),
+                findings: findings.collect(),
+                summary: LintSummary {
+                    files: read,
+                    errors: counts.errors,
+                    warnings: counts.warnings,
+                    notes: counts.notes,
+                    suppressed: counts.suppressed,
+                },
+                notes: report.notes(),
+            };
+            serde_json::to_writer(&mut *out, &document)?;
+            return writeln!(out);
+        }
         let document = Document {
             schema: SCHEMA,
             steps: steps(report),
@@ -143,6 +199,25 @@ impl<'a> StepView<'a> {
 
     fn without_verdict(build: usize, index: u32, name: &'a str, status: Option<Status>) -> Self {
         Self { build, index, name, status: status.map(Status::name), verdict: None, because: "", baseline: None, changed_files: &[] }
+    }
+}
+
+impl<'a> LintFinding<'a> {
+    fn new(finding: &'a Finding, fingerprint: String) -> Self {
+        Self {
+            rule: finding.rule,
+            severity: finding.severity.name(),
+            confidence: finding.confidence.name(),
+            location: finding.location.as_ref().map(|l| LocationView { path: &l.path, line: l.line, end_line: l.end_line }),
+            message: &finding.message,
+            evidence: &finding.evidence,
+            files: &finding.files,
+            help: &finding.help,
+            fix: finding.fix.as_ref().map(|fix| fix.title.as_str()),
+            suppressed: finding.suppressed.is_some(),
+            suppressed_by: &finding.suppressed,
+            fingerprint,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::{CheckReport, FindingsWriter, lines};
+use super::{CheckReport, FindingsWriter, Scope, lines};
 use crate::{
     report::escape,
     rules::{Finding, Severity},
@@ -27,6 +27,9 @@ struct Case<'a> {
 
 impl FindingsWriter for JUnit {
     fn write(&self, report: &CheckReport, out: &mut dyn Write) -> io::Result<()> {
+        if report.scope() != Scope::Log {
+            return of_files(report, out);
+        }
         let mut cases: BTreeMap<(usize, Option<u32>), Case<'_>> = BTreeMap::new();
         for verdict in report.verdicts() {
             let case = cases.entry((verdict.build, Some(verdict.index))).or_default();
@@ -49,6 +52,29 @@ impl FindingsWriter for JUnit {
         report.add_test_suite(suite);
         report.serialize(out).map_err(io::Error::other)
     }
+}
+
+/// A test case for each file with findings; one that passes where there is none, because readers take an empty report for a lost one.
+fn of_files(report: &CheckReport, out: &mut dyn Write) -> io::Result<()> {
+    let mut cases: BTreeMap<&str, Case<'_>> = BTreeMap::new();
+    for finding in report.findings() {
+        let path = finding.location.as_ref().map_or(".", |location| location.path.as_str());
+        let case = cases.entry(path).or_default();
+        path.clone_into(&mut case.name);
+        case.findings.push(finding);
+    }
+    if cases.is_empty() {
+        cases.entry(".").or_default().name = report.judged().0;
+    }
+    let mut suite = TestSuite::new("bklog lint");
+    for case in cases.values() {
+        let mut test = test_case(0, None, case);
+        test.set_classname("bklog.lint");
+        suite.add_test_case(test);
+    }
+    let mut report = Report::new("bklog");
+    report.add_test_suite(suite);
+    report.serialize(out).map_err(io::Error::other)
 }
 
 fn test_case(build: usize, index: Option<u32>, case: &Case<'_>) -> TestCase {

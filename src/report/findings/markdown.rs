@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{CheckReport, FindingsWriter, files, step_label};
+use super::{CheckReport, FindingsWriter, Scope, files, step_label};
 use crate::{
     freshness::Verdict,
     report::escape,
@@ -16,11 +16,12 @@ pub struct CheckMarkdown;
 impl FindingsWriter for CheckMarkdown {
     fn write(&self, report: &CheckReport, out: &mut dyn Write) -> io::Result<()> {
         let counts = report.counts();
-        let verdicts = if counts.verdicts().is_empty() { "no copied step".to_owned() } else { counts.verdicts() };
+        let (judged, command) = report.judged();
         let findings = if counts.findings().is_empty() { "no findings".to_owned() } else { counts.findings() };
-        writeln!(out, "### bklog check: {verdicts} · {findings}\n")?;
+        writeln!(out, "### {command}: {judged} · {findings}\n")?;
         if report.shown().next().is_some() {
-            writeln!(out, "| | rule | step | what | do |\n|---|---|---|---|---|")?;
+            let place = if report.scope() == Scope::Log { "step" } else { "place" };
+            writeln!(out, "| | rule | {place} | what | do |\n|---|---|---|---|---|")?;
             for finding in report.shown() {
                 row(finding, out)?;
             }

@@ -37,10 +37,24 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct CheckReport {
     log: String,
+    scope: Scope,
     verdicts: Vec<StepVerdict>,
     findings: Vec<Finding>,
     notes: Vec<String>,
     counts: Counts,
+}
+
+/// What was judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scope {
+    /// A log (`bklog check`).
+    #[default]
+    Log,
+    /// The files of a repository (`bklog lint`).
+    Files {
+        /// So many were read.
+        read: usize,
+    },
 }
 
 /// How many of each there are.
@@ -99,7 +113,26 @@ impl CheckReport {
         }
         redactor.clean_lines(&mut notes);
         let counts = count(&verdicts, &findings);
-        Self { log: redactor.text(log).into_owned(), verdicts, findings, notes, counts }
+        Self { log: redactor.text(log).into_owned(), scope: Scope::Log, verdicts, findings, notes, counts }
+    }
+
+    /// Makes a report about the files of a repository, of which `read` were read. `root` is the directory's name.
+    pub fn of_files(root: &str, read: usize, findings: Vec<Finding>, notes: Vec<String>, redactor: &Redactor) -> Self {
+        Self { scope: Scope::Files { read }, ..Self::new(root, Vec::new(), findings, notes, redactor) }
+    }
+
+    /// What was judged.
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// What the last line begins with, `1 stale, 11 fresh` or `12 files read`; and the command that was run.
+    fn judged(&self) -> (String, &'static str) {
+        match self.scope {
+            Scope::Files { read } => (crate::report::units::count(read, "file") + " read", "bklog lint"),
+            Scope::Log if self.counts.verdicts().is_empty() => ("no copied step".to_owned(), "bklog check"),
+            Scope::Log => (self.counts.verdicts(), "bklog check"),
+        }
     }
 
     /// The name of the log.

@@ -20,6 +20,7 @@ fn finding(rule: &'static str, severity: Severity, confidence: Confidence, messa
         evidence: Vec::new(),
         files: Vec::new(),
         help: String::new(),
+        fix: None,
         suppressed: None,
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use console::measure_text_width;
 
-use super::{CheckReport, FindingsWriter, files};
+use super::{CheckReport, FindingsWriter, Scope, files};
 use crate::{
     build::Status,
     report::{
@@ -34,14 +34,17 @@ impl FindingsWriter for CheckText {
             writeln!(out, "{}", painted(DIM, format!("note: {}", escape::ci(note))))?;
         }
         let counts = report.counts();
-        let verdicts = match (counts.verdicts(), counts.stale, counts.suspect) {
-            (text, _, _) if text.is_empty() => "no copied step".to_owned(),
+        let verdicts = match (report.judged().0, counts.stale, counts.suspect) {
+            (text, _, _) if counts.verdicts().is_empty() => text,
             (text, 0, 0) => painted(GOOD, text),
             (text, 0, _) => painted(WARN, text),
             (text, _, _) => painted(BAD, text),
         };
         let mut parts = vec![verdicts];
-        parts.extend(Some(counts.findings()).filter(|text| !text.is_empty()));
+        match counts.findings() {
+            none if none.is_empty() && report.scope() != Scope::Log => parts.push(painted(GOOD, "no findings")),
+            findings => parts.extend(Some(findings).filter(|text| !text.is_empty())),
+        }
         parts.extend(report.shown().next().map(|finding| format!("bklog explain {}", finding.rule)));
         writeln!(out, "{}", parts.join(&painted(DIM, " · ")))
     }

@@ -1,0 +1,94 @@
+//! `bklog lint`.
+
+use std::{
+    io::{self, BufWriter, Write},
+    path::PathBuf,
+};
+
+use clap::Args;
+
+use super::{
+    error::CliError,
+    reporting::{CheckFormat, LintReportArgs, known, today},
+};
+use crate::{
+    evidence::repository::Repository,
+    policy::{Policy, nearest::nearest},
+    redact::Redactor,
+    report::{findings::CheckReport, units},
+    rules::{self, FileFacts, judge_files},
+};
+
+/// Say what will make the builds of a repository stale or slow, before it builds
+///
+/// Reads Dockerfiles, compose and bake files, and the docker calls of shell scripts, Makefiles, Jenkinsfiles and CI files. Nothing is
+/// executed. What git ignores, node_modules, target and vendor are left out.
+#[derive(Debug, Args)]
+pub(super) struct LintArgs {
+    /// The repository, or one file of it
+    #[arg(value_name = "DIR", default_value = ".")]
+    path: PathBuf,
+
+    #[command(flatten)]
+    report: LintReportArgs,
+}
+
+/// Problems of files that are listed; more are counted.
+const MOST_PROBLEMS: usize = 50;
+
+/// Runs the command.
+pub(super) fn run(args: &LintArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
+    let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    let repository = Repository::read(&args.path, &cwd).map_err(|cause| CliError::Repository { path: args.path.clone(), cause })?;
+    if repository.files.is_empty() && repository.problems.is_empty() {
+        return Err(CliError::NothingToLint(args.path.clone()));
+    }
+    let policy = args.report.policy(&repository.root)?;
+    let findings = judge_files(&FileFacts { repository: &repository, policy: &policy }, &today(), &known(&policy)?);
+    let root = args.path.to_string_lossy();
+    let report = CheckReport::of_files(&root, repository.files.len(), findings, notes(&repository), &redactor(&repository, &policy));
+    let width = super::terminal_width(&console::Term::stdout());
+    let stdout = io::stdout().lock();
+    let mut out: Box<dyn Write> = match args.report.format {
+        CheckFormat::Text => Box::new(BufWriter::new(anstream::AutoStream::new(stdout, color))),
+        _ => Box::new(BufWriter::new(stdout)),
+    };
+    args.report.write(&report, width, &mut out)?;
+    out.flush()?;
+    Ok(args.report.exit_code(&report))
+}
+
+/// What could not be read, and comments that silence nothing.
+fn notes(repository: &Repository) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for problem in &repository.problems {
+        let line = problem.line.map_or(String::new(), |line| format!(":{line}"));
+        notes.push(format!("{}{line}: {}", problem.path, problem.message));
+    }
+    for file in &repository.files {
+        for comment in &file.suppressions {
+            for name in comment.rules.iter().filter(|name| rules::named(name).is_none()) {
+                let near = nearest(name, rules::all().iter().map(|meta| meta.name));
+                let near = near.map_or(String::new(), |near| format!(": did you mean {near}?"));
+                notes.push(format!("{}:{}: this comment silences nothing: no rule is called {name:?}{near}", file.path, comment.line));
+            }
+        }
+    }
+    if notes.len() > MOST_PROBLEMS {
+        let more = notes.len() - MOST_PROBLEMS;
+        notes.truncate(MOST_PROBLEMS);
+        notes.push(format!("and {}", units::count(more, "more note")));
+    }
+    notes
+}
+
+/// What must not be repeated: the values of arguments and variables whose names say that they are secret.
+fn redactor(repository: &Repository, policy: &Policy) -> Redactor {
+    let mut redactor = Redactor::new(&policy.secret_names);
+    for arg in repository.images.iter().flat_map(|image| &image.target.args) {
+        if let Some(value) = &arg.value {
+            redactor.learn(&arg.name, value);
+        }
+    }
+    redactor
+}

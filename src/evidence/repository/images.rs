@@ -1,0 +1,330 @@
+//! What is built: by compose services, bake targets, commands of scripts, and actions of workflows.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    super::{
+        bake::{self, BakeError, BakeOptions},
+        build_command::{self, BuildCommand, CommandError, ScriptCommand},
+        build_target::{BuildTarget, ContextSource, Env, TypedEntry, normalize},
+        compose::{self, ComposeError, ComposeOptions, ComposeProject},
+        interpolate::InterpolateError,
+        yaml::{Node, Value},
+    },
+    File, FileKind, Image, NamedBy, Problem, Repository, read,
+    walk::shown,
+};
+
+/// Commands of scripts that are resolved; each may read compose or bake files.
+const MOST_COMMANDS: usize = 2_000;
+/// Variables without which compose refuses to go on (`${X:?…}`) and for which a stand-in is given.
+const MOST_REQUIRED: usize = 50;
+
+/// An image, its files still by their paths.
+struct Planned {
+    by: NamedBy,
+    file: PathBuf,
+    line: usize,
+    end_line: usize,
+    target: BuildTarget,
+}
+
+/// Finds the images, and adds the Dockerfiles that they name and the walk did not know by their names.
+pub(super) fn find(repository: &mut Repository, cwd: &Path, whole_tree: bool) {
+    let mut planned = Vec::new();
+    let mut problems = Vec::new();
+    composed(repository, cwd, &mut planned, &mut problems);
+    baked(repository, cwd, &mut planned, &mut problems);
+    commanded(repository, cwd, &mut planned, &mut problems);
+    for file in &repository.files {
+        if file.kind == FileKind::GitHub {
+            file.yaml.iter().for_each(|document| actions(document, file, &repository.root, &mut planned));
+        }
+    }
+    repository.problems.append(&mut problems);
+    if whole_tree {
+        let named: BTreeSet<PathBuf> = planned.iter().filter_map(|image| image.target.dockerfile_path.clone()).collect();
+        read::add(repository, named.into_iter().collect(), cwd);
+    }
+    let mut seen: HashSet<(PathBuf, usize, String, String)> = HashSet::new();
+    for image in planned {
+        // A service of two projects is one image, unless they build it otherwise.
+        let key = (image.file.clone(), image.line, format!("{:?}", image.by), format!("{:?}", image.target));
+        let Some(file) = repository.at(&image.file).filter(|_| seen.insert(key)) else { continue };
+        let target = image.target;
+        let open = |text: &str| text.contains(['$', '`']);
+        let typed = match &target.context {
+            ContextSource::Dir { typed, .. } => open(typed),
+            _ => false,
+        };
+        let known = !typed && !target.dockerfile.as_deref().is_some_and(open);
+        let dockerfile = target.dockerfile_path.as_deref().filter(|_| known).and_then(|path| repository.at(path));
+        repository.images.push(Image { by: image.by, file, line: image.line, end_line: image.end_line, target, dockerfile, known });
+    }
+}
+
+fn of_kind(repository: &Repository, kind: FileKind) -> BTreeMap<&Path, Vec<&File>> {
+    let mut by_directory: BTreeMap<&Path, Vec<&File>> = BTreeMap::new();
+    for file in repository.files.iter().filter(|file| file.kind == kind) {
+        by_directory.entry(file.absolute.parent().unwrap_or(&repository.root)).or_default().push(file);
+    }
+    by_directory
+}
+
+fn named<'f>(files: &[&'f File], name: &str) -> Option<&'f File> {
+    files.iter().find(|file| file.absolute.file_name().is_some_and(|known| known == name)).copied()
+}
+
+/// The services of compose files: each directory's default file with its override, as compose reads them, and every other file by
+/// itself, or over the default one where it says too little alone.
+fn composed(repository: &Repository, cwd: &Path, planned: &mut Vec<Planned>, problems: &mut Vec<Problem>) {
+    for (dir, files) in of_kind(repository, FileKind::Compose) {
+        let base = compose::DEFAULT_FILES.iter().find_map(|name| named(&files, name));
+        let over = base.and_then(|_| compose::DEFAULT_OVERRIDES.iter().find_map(|name| named(&files, name)));
+        if let Some(base) = base {
+            let together: Vec<&File> = std::iter::once(base).chain(over).collect();
+            match project(dir, &together) {
+                Ok(project) => services(&project, planned),
+                Err(error) => problems.push(problem(base, &error.to_string(), cwd)),
+            }
+        }
+        let same = |a: &File, b: Option<&File>| b.is_some_and(|b| b.absolute == a.absolute);
+        for file in files.iter().copied().filter(|file| !same(file, base) && !same(file, over)) {
+            let alone = project(dir, &[file]);
+            let read = match (alone, base) {
+                (Err(error), Some(base)) => project(dir, &[base, file]).map_err(|_| error),
+                (alone, _) => alone,
+            };
+            match read {
+                Ok(project) => services(&project, planned),
+                // One that only adds to another file, which nothing here names.
+                Err(ComposeError::NeitherImageNorBuild { .. }) => {}
+                Err(error) => problems.push(problem(file, &error.to_string(), cwd)),
+            }
+        }
+    }
+}
+
+/// Reads compose files; a variable that they demand stands for itself.
+fn project(dir: &Path, files: &[&File]) -> Result<ComposeProject, ComposeError> {
+    let options = ComposeOptions { files: files.iter().map(|file| file.absolute.clone()).collect(), ..ComposeOptions::default() };
+    demanding(|env| compose::load(dir, &options, env), demanded)
+}
+
+/// Reads something again with a stand-in, `${NAME}`, for each variable without which it cannot be read.
+fn demanding<T, E>(read: impl Fn(&Env<'_>) -> Result<T, E>, demanded: impl Fn(&E) -> Option<String>) -> Result<T, E> {
+    let mut given: Vec<String> = Vec::new();
+    loop {
+        let result = read(&|name| given.iter().find(|known| *known == name).map(|name| format!("${{{name}}}")));
+        match result.as_ref().err().and_then(&demanded) {
+            Some(name) if given.len() < MOST_REQUIRED && !given.contains(&name) => given.push(name),
+            _ => return result,
+        }
+    }
+}
+
+/// The variable that compose files cannot do without (`${NAME:?…}`).
+fn demanded(error: &ComposeError) -> Option<String> {
+    match error {
+        ComposeError::Interpolate { error: InterpolateError::Required { name, .. }, .. } => Some(name.clone()),
+        _ => None,
+    }
+}
+
+fn services(project: &ComposeProject, planned: &mut Vec<Planned>) {
+    for service in &project.services {
+        if let Some(target) = &service.build {
+            let place = target.place.as_ref().unwrap_or(&service.place);
+            let (file, line) = (place.file.clone(), place.line);
+            planned.push(Planned { by: NamedBy::Compose, file, line, end_line: line, target: target.clone() });
+        }
+    }
+}
+
+/// The targets of bake files: the default ones of a directory together, every other by itself.
+fn baked(repository: &Repository, cwd: &Path, planned: &mut Vec<Planned>, problems: &mut Vec<Problem>) {
+    for (dir, files) in of_kind(repository, FileKind::Bake) {
+        let defaults: Vec<&File> = bake::DEFAULT_FILES.iter().filter_map(|name| named(&files, name)).collect();
+        let is_default = |file: &File| defaults.iter().any(|known| known.absolute == file.absolute);
+        let mut sets: Vec<Vec<&File>> = files.iter().copied().filter(|file| !is_default(file)).map(|file| vec![file]).collect();
+        if !defaults.is_empty() {
+            sets.insert(0, defaults.clone());
+        }
+        for set in sets {
+            // Paths start from where bake is called: at the file or at the top of the repository.
+            let mut plans = Vec::new();
+            for from in [dir, repository.root.as_path()] {
+                let over: Vec<&File> = defaults.iter().filter(|_| !is_default(set[0])).copied().chain(set.iter().copied()).collect();
+                plans.push(targets(from, &set).or_else(|error| targets(from, &over).map_err(|_| error)));
+            }
+            let missing = |plan: &Result<Vec<BuildTarget>, BakeError>| match plan {
+                Ok(targets) => targets.iter().filter_map(|target| target.dockerfile_path.as_deref()).filter(|path| !path.is_file()).count(),
+                Err(_) => usize::MAX,
+            };
+            match plans.into_iter().min_by_key(missing) {
+                Some(Ok(targets)) => {
+                    for target in targets {
+                        let Some(place) = target.place.clone() else { continue };
+                        planned.push(Planned { by: NamedBy::Bake, file: place.file, line: place.line, end_line: place.line, target });
+                    }
+                }
+                Some(Err(BakeError::NoTarget { .. })) | None => {}
+                Some(Err(error)) => problems.extend(set.first().map(|file| problem(file, &error.to_string(), cwd))),
+            }
+        }
+    }
+}
+
+fn targets(from: &Path, files: &[&File]) -> Result<Vec<BuildTarget>, BakeError> {
+    let files = files.iter().map(|file| file.absolute.clone()).collect();
+    let options = BakeOptions { files, targets: vec!["*".to_owned()], ..BakeOptions::default() };
+    bake::load(from, &options, &|_| None).map(|plan| plan.targets)
+}
+
+/// The build commands of scripts and CI steps.
+fn commanded(repository: &Repository, cwd: &Path, planned: &mut Vec<Planned>, problems: &mut Vec<Problem>) {
+    let mut count = 0;
+    for file in &repository.files {
+        for command in file.commands.iter().filter(|command| command.is_build()) {
+            count += 1;
+            if count > MOST_COMMANDS {
+                let message = format!("the builds from here on were not looked at: there are more than {MOST_COMMANDS}");
+                problems.push(Problem { path: shown(&file.absolute, cwd), line: Some(command.line), message });
+                return;
+            }
+            let Some(read) = resolve(repository, file, command) else { continue };
+            for target in read.targets {
+                let by = NamedBy::Command(read.client);
+                planned.push(Planned { by, file: file.absolute.clone(), line: command.line, end_line: command.end_line, target });
+            }
+        }
+    }
+}
+
+/// Reads a command from the directory in which its files are: a script may be run from the top of the repository, from its own
+/// directory or from the one above, and only what is there tells. A command that cannot be read builds nothing that is known.
+fn resolve(repository: &Repository, file: &File, command: &ScriptCommand) -> Option<BuildCommand> {
+    let own = file.absolute.parent().unwrap_or(&repository.root);
+    let ci = matches!(file.kind, FileKind::GitHub | FileKind::GitLab);
+    let starts = [
+        Some(repository.root.as_path()),
+        Some(own).filter(|_| !ci),
+        own.parent().filter(|above| !ci && above.starts_with(&repository.root)),
+    ];
+    let mut best: Option<BuildCommand> = None;
+    for start in starts.into_iter().flatten() {
+        let dir = command.dir.as_ref().map_or_else(|| start.to_owned(), |dir| normalize(&start.join(dir)));
+        let by_command = |error: &CommandError| match error {
+            CommandError::Compose(error) | CommandError::Bake(BakeError::Compose(error)) => demanded(error),
+            _ => None,
+        };
+        let Ok(read) = demanding(|env| build_command::parse_words(&command.words, &dir, env), by_command) else { continue };
+        if read.targets.iter().all(|target| target.dockerfile_path.as_deref().is_none_or(Path::is_file)) {
+            return Some(read);
+        }
+        best.get_or_insert(read);
+    }
+    best
+}
+
+/// The steps of a workflow that use `docker/build-push-action`.
+fn actions(node: &Node, file: &File, root: &Path, planned: &mut Vec<Planned>) {
+    let mut todo = vec![node];
+    while let Some(node) = todo.pop() {
+        match &node.value {
+            Value::Map(entries) => {
+                if node.get("uses").and_then(Node::as_text).is_some_and(|uses| uses.starts_with("docker/build-push-action@")) {
+                    let target = action(node.get("with"), file, root);
+                    planned.push(Planned {
+                        by: NamedBy::Action,
+                        file: file.absolute.clone(),
+                        line: node.line,
+                        end_line: last_line(node),
+                        target,
+                    });
+                }
+                todo.extend(entries.iter().rev().map(|entry| &entry.node));
+            }
+            Value::Seq(items) => todo.extend(items.iter().rev()),
+            Value::Scalar(..) | Value::Null => {}
+        }
+    }
+}
+
+fn action(with: Option<&Node>, file: &File, root: &Path) -> BuildTarget {
+    let input = |name: &str| with.and_then(|with| with.entry(name));
+    let text = |name: &str| input(name).and_then(|entry| entry.node.as_text()).filter(|text| !text.is_empty());
+    let place = |line: usize| super::super::build_target::Place { file: file.absolute.clone(), line };
+    // The default is the commit by its URL: the same files as in the repository.
+    let context = text("context").unwrap_or(".").replace("{{defaultContext}}", ".").replacen(".:", "", 1);
+    let mut target = BuildTarget::new(ContextSource::parse(&context, root));
+    target.dockerfile = text("file").map(str::to_owned);
+    target.resolve_dockerfile(Some(root));
+    target.target = text("target").map(str::to_owned);
+    target.no_cache = text("no-cache") == Some("true");
+    target.pull = text("pull") == Some("true");
+    let items = |name: &str| {
+        let entry = input(name);
+        let line = entry.map_or(1, |entry| entry.node.line);
+        // Block scalars begin below their sign.
+        let block =
+            entry.is_some_and(|entry| entry.line == entry.node.line && entry.node.as_text().is_some_and(|text| text.contains('\n')));
+        let first = line + usize::from(block);
+        let text = entry.and_then(|entry| entry.node.as_text()).unwrap_or_default();
+        text.lines()
+            .enumerate()
+            .map(move |(at, item)| (first + at, item.trim().to_owned()))
+            .filter(|(_, item)| !item.is_empty())
+            .collect::<Vec<_>>()
+    };
+    for (line, item) in items("build-args") {
+        if let Some((name, value)) = item.split_once('=') {
+            target.set_arg(name, Some(value.to_owned()), Some(place(line)));
+        }
+    }
+    for (line, item) in items("build-contexts") {
+        if let Some((name, source)) = item.split_once('=') {
+            target.contexts.insert(name.to_owned(), ContextSource::parse(source, root));
+        }
+        let _ = line;
+    }
+    for (name, list) in [("cache-from", &mut target.cache_from), ("cache-to", &mut target.cache_to)] {
+        for (line, item) in items(name) {
+            list.extend(TypedEntry::parse_cache(&item, Some(&place(line))).unwrap_or_default());
+        }
+    }
+    target.tags = items("tags").into_iter().map(|(_, tag)| tag).collect();
+    target.place = with.map(|with| place(with.line));
+    target
+}
+
+/// The last line that a node says it is on.
+fn last_line(node: &Node) -> usize {
+    let mut last = node.line;
+    let mut todo = vec![node];
+    while let Some(node) = todo.pop() {
+        last = last.max(node.line);
+        match &node.value {
+            Value::Map(entries) => todo.extend(entries.iter().map(|entry| &entry.node)),
+            Value::Seq(items) => todo.extend(items),
+            Value::Scalar(..) | Value::Null => {}
+        }
+    }
+    last
+}
+
+fn problem(file: &File, message: &str, cwd: &Path) -> Problem {
+    // The readers name the file in full; the report names it before the message.
+    let prefix = format!("{}:", file.absolute.display());
+    let (line, message) = match message.strip_prefix(&prefix) {
+        Some(rest) => match rest.split_once(": ") {
+            Some((line, rest)) if line.parse::<usize>().is_ok() => (line.parse().ok(), rest),
+            _ => (None, rest.trim_start()),
+        },
+        None => (None, message),
+    };
+    Problem { path: file.path.clone(), line, message: message.replace(&format!("{}/", cwd.display()), "") }
+}

@@ -1,0 +1,31 @@
+//! Rules about the files of a repository, one file each: what `bklog lint` says before anything is built.
+//!
+//! A rule implements [`FileRule`] and stands in [`FILE_RULES`], one line each. It looks at [`FileFacts`] and adds a
+//! [`super::Draft`] for each finding, with its place ([`super::Draft::in_file`]) and what to do. `testing` has what its tests need.
+
+pub mod buildkit_disabled;
+pub mod copy_before_install;
+#[cfg(test)]
+pub(super) mod testing;
+
+use super::{Findings, Rule, inline_cache};
+use crate::{evidence::repository::Repository, policy::Policy};
+
+/// What rules about files judge from.
+#[derive(Debug, Clone, Copy)]
+pub struct FileFacts<'a> {
+    /// The files, and which images are built from what.
+    pub repository: &'a Repository,
+    /// What is to hold.
+    pub policy: &'a Policy,
+}
+
+/// A rule that judges the files of a repository.
+pub trait FileRule: Rule {
+    /// Looks at the files and adds what it finds.
+    fn check_files(&self, facts: &FileFacts<'_>, out: &mut Findings<'_>);
+}
+
+/// The rules about files, in the order in which `bklog explain` lists them.
+pub static FILE_RULES: &[&dyn FileRule] =
+    &[&buildkit_disabled::BuildkitDisabled, &copy_before_install::CopyBeforeInstall, &inline_cache::InlineCache];
