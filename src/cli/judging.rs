@@ -4,27 +4,48 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{error::CliError, reporting};
+use super::{
+    commands::{Call, CommandArgs},
+    error::CliError,
+    reporting,
+};
 use crate::{
     build::Build,
-    evidence::{
-        build_command::{self, BuildCommand, CommandError},
-        build_target::BuildTarget,
-        image::Image,
+    evidence::{build_command::BuildCommand, build_target::BuildTarget, image::Image},
+    freshness::{
+        Input, NoPast, Past, Report,
+        assign::assign,
+        check,
+        plan::{Source, Sources},
     },
-    freshness::{Input, NoPast, Past, Report, check, plan::Source},
     policy::Policy,
     redact::Redactor,
-    report::findings::CheckReport,
+    report::findings::{CheckReport, RunHead},
     rules::{self, BuildFacts, Facts, GitFacts, NoHistory, SourceFile},
 };
+
+/// A log that is judged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judged<'l> {
+    /// Its name.
+    pub(super) name: &'l str,
+    /// Its builds.
+    pub(super) builds: &'l [Build],
+    /// Its lines outside of builds.
+    pub(super) remarks: &'l [(u64, String)],
+    /// The build commands that were seen while it was made.
+    pub(super) calls: &'l [Call],
+    /// What could not be seen of them.
+    pub(super) notes: &'l [String],
+    /// True where `run` made it.
+    pub(super) is_run: bool,
+}
 
 /// What made the log, and what to judge it by.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct EvidenceArgs {
-    /// The command that made the log, as it was typed; once for each build in the log
-    #[arg(long = "build", value_name = "COMMAND")]
-    builds: Vec<String>,
+    #[command(flatten)]
+    commands: CommandArgs,
 
     /// The commit that was to be built; HEAD of the tree if not given
     #[arg(long, value_name = "SHA")]
@@ -38,9 +59,13 @@ pub(super) struct EvidenceArgs {
     #[arg(long, value_name = "DIR", env = "BKLOG_HISTORY")]
     history: Option<PathBuf>,
 
-    /// Record the run in the history
-    #[arg(long)]
+    /// Record the run in the history, as `run` always does
+    #[arg(long, overrides_with = "no_record")]
     record: bool,
+
+    /// Do not record the run
+    #[arg(long)]
+    no_record: bool,
 
     /// The project; the name of the repository's directory if not given
     #[arg(long, value_name = "NAME")]
@@ -57,66 +82,32 @@ pub(super) struct EvidenceArgs {
     /// The image that was made: an archive of docker save or an OCI layout. Its bytes outrank all other evidence
     #[arg(long, value_name = "ARCHIVE")]
     image: Option<PathBuf>,
-
-    /// The build context, where no --build says it
-    #[arg(long, value_name = "DIR")]
-    context: Option<String>,
-
-    /// The Dockerfile
-    #[arg(long, short, value_name = "FILE")]
-    file: Option<String>,
-
-    /// The target stage
-    #[arg(long, value_name = "STAGE")]
-    target: Option<String>,
-
-    /// A build argument
-    #[arg(long = "build-arg", value_name = "K=V")]
-    build_args: Vec<String>,
-
-    /// A named context
-    #[arg(long = "build-context", value_name = "N=DIR")]
-    build_contexts: Vec<String>,
-
-    /// A compose file, where the services of it were built
-    #[arg(long, value_name = "FILE")]
-    compose: Option<String>,
 }
 
 impl EvidenceArgs {
-    /// The same, for a log that the command `words` made. A command that is no build itself, a script perhaps, says nothing.
-    pub(super) fn made_by(&self, words: &[String]) -> Self {
-        let mut args = self.clone();
-        let env = |name: &str| std::env::var(name).ok();
-        let cwd = std::env::current_dir().unwrap_or_default();
-        if args.builds.is_empty()
-            && build_command::parse_words(words, &cwd, &env).is_ok()
-            && let Ok(command) = shlex::try_join(words.iter().map(String::as_str))
-        {
-            args.builds.push(command);
-        }
-        args
+    /// True where the run is to be recorded.
+    #[cfg(feature = "history")]
+    fn records(&self, is_run: bool) -> bool {
+        (self.record || is_run) && !self.no_record
     }
 
-    /// Judges the builds of a log, and records the run where that was asked for. `log` is the log's name, `remarks` are its lines outside
-    /// of builds.
+    /// Judges the builds of a log, and records the run where that was asked for.
     ///
     /// # Errors
     /// Flags or files that cannot be understood, or a run that cannot be recorded.
-    pub(super) fn judge(
-        &self,
-        log: &str,
-        builds: &[Build],
-        remarks: &[(u64, String)],
-        policy: &Policy,
-    ) -> Result<(CheckReport, Redactor), CliError> {
+    pub(super) fn judge(&self, log: &Judged<'_>, policy: &Policy) -> Result<(CheckReport, Redactor), CliError> {
+        let Judged { builds, remarks, .. } = *log;
         let cwd = working_directory();
         let env = |name: &str| std::env::var(name).ok();
         let started = self.started_at()?;
         let known = reporting::known(policy)?;
-        let mut notes = Vec::new();
-        let commands = self.commands(&cwd, &env, &mut notes)?;
-        let history = self.open_history(&cwd, policy)?;
+        let mut notes = log.notes.to_vec();
+        let commands = self.commands.read(&cwd, &env, log.calls, &mut notes)?;
+        let sources = Sources::default();
+        let assigned = assign(builds, &commands, &sources);
+        notes.extend(assigned.notes);
+        let commands = assigned.commands;
+        let history = self.open_history(&cwd, policy, log.is_run, &mut notes)?;
         let past: &dyn Past = match &history {
             Some(history) => history,
             None => &NoPast,
@@ -131,6 +122,7 @@ impl EvidenceArgs {
         let input = Input {
             builds,
             commands: &commands,
+            sources: &sources,
             commit: self.commit.as_deref(),
             since: self.since.as_deref(),
             builder: self.builder.as_deref(),
@@ -141,15 +133,20 @@ impl EvidenceArgs {
         };
         let mut report = check(&input);
         report.notes.splice(0..0, notes);
-        if let Some(history) = history {
-            self.record(&history, builds, &mut report, started)?;
-        }
-        let sources: Vec<Vec<Option<SourceFile>>> =
-            commands.iter().map(|command| command.targets.iter().map(|target| source_file(target, &cwd)).collect()).collect();
+        let mut head = RunHead {
+            project: Some(self.project_name(&cwd)),
+            commit: report.commit.clone().or_else(|| self.commit.clone()),
+            branch: branch(&env).or_else(|| report.branch.clone()),
+            recorded: None,
+        };
+        let files: Vec<Vec<Option<SourceFile>>> = commands
+            .iter()
+            .map(|command| command.iter().flat_map(|command| &command.targets).map(|target| source_file(target, &sources, &cwd)).collect())
+            .collect();
         let git =
             report.commit.clone().or_else(|| self.commit.clone()).map(|commit| GitFacts { commit: Some(commit), ..GitFacts::default() });
         let facts = Facts {
-            builds: builds.iter().enumerate().map(|(number, build)| build_facts(number, build, &commands, &sources)).collect(),
+            builds: builds.iter().enumerate().map(|(number, build)| build_facts(number, build, &commands, &files)).collect(),
             remarks,
             policy,
             git: git.as_ref(),
@@ -160,54 +157,18 @@ impl EvidenceArgs {
         let redactor = facts.redactor();
         let findings = rules::judge(&facts, &reporting::today(), &known);
         drop(facts);
-        Ok((CheckReport::new(log, report.steps, findings, report.notes, &redactor), redactor))
+        if let Some(history) = history {
+            head.recorded = self.record(&history, log, &mut report, &head, started, &redactor)?;
+        }
+        Ok((CheckReport::new(log.name, report.steps, findings, report.notes, &redactor).of_run(head, &redactor), redactor))
     }
 
-    fn commands(&self, cwd: &Path, env: &dyn Fn(&str) -> Option<String>, notes: &mut Vec<String>) -> Result<Vec<BuildCommand>, CliError> {
-        let mut read = Vec::new();
-        if self.builds.is_empty() {
-            read.extend(self.words().map(|words| build_command::parse_words(&words, cwd, env)));
-        } else {
-            read.extend(self.builds.iter().map(|text| build_command::parse(text, cwd, env)));
+    fn project_name(&self, cwd: &Path) -> String {
+        if let Some(project) = &self.project {
+            return project.clone();
         }
-        let mut commands = Vec::new();
-        for command in read {
-            match command {
-                Ok(command) => commands.push(command),
-                // Files that cannot be read leave less to judge from, and no reason to stop.
-                Err(error @ (CommandError::Bake(_) | CommandError::Compose(_))) => notes.push(error.to_string()),
-                Err(error) => {
-                    return Err(CliError::Usage { what: error.to_string(), hint: "give --build the command as you would type it" });
-                }
-            }
-        }
-        Ok(commands)
-    }
-
-    /// The command that the other flags describe.
-    fn words(&self) -> Option<Vec<String>> {
-        let word = str::to_owned;
-        if let Some(file) = &self.compose {
-            return Some(["docker", "compose", "-f", file, "build"].map(word).to_vec());
-        }
-        if self.context.is_none() && self.file.is_none() {
-            return None;
-        }
-        let mut words = ["docker", "build"].map(word).to_vec();
-        let mut add = |flag: &str, value: &str| words.extend([word(flag), word(value)]);
-        for (flag, value) in [("--file", &self.file), ("--target", &self.target)] {
-            if let Some(value) = value {
-                add(flag, value);
-            }
-        }
-        for arg in &self.build_args {
-            add("--build-arg", arg);
-        }
-        for context in &self.build_contexts {
-            add("--build-context", context);
-        }
-        words.push(self.context.clone().unwrap_or_else(|| word(".")));
-        Some(words)
+        let repository = cwd.ancestors().find(|directory| directory.join(".git").exists()).unwrap_or(cwd);
+        repository.file_name().map_or_else(|| "default".to_owned(), |name| name.to_string_lossy().into_owned())
     }
 
     fn started_at(&self) -> Result<Option<jiff::Timestamp>, CliError> {
@@ -224,56 +185,88 @@ impl EvidenceArgs {
 
 #[cfg(feature = "history")]
 mod with_history {
-    use super::{Build, CliError, EvidenceArgs, Path, PathBuf, Policy, Report};
+    use super::{Build, CliError, EvidenceArgs, Judged, Path, PathBuf, Policy, Redactor, Report, RunHead};
     use crate::build::Instant;
     use crate::history::{History, RunInfo, run_rows};
+    use crate::redact::Redacted;
 
     impl EvidenceArgs {
-        pub(super) fn open_history(&self, cwd: &Path, policy: &Policy) -> Result<Option<History>, CliError> {
+        /// The history, where one is named or this run is to be recorded. A build that was run must not fail for want of a place.
+        pub(super) fn open_history(
+            &self,
+            cwd: &Path,
+            policy: &Policy,
+            is_run: bool,
+            notes: &mut Vec<String>,
+        ) -> Result<Option<History>, CliError> {
             let settings = policy.history.as_deref().map(|path| policy.resolve(path));
-            let root = match (self.history.as_ref().or(settings.as_ref()), self.record) {
+            let root = match (self.history.as_ref().or(settings.as_ref()), self.records(is_run)) {
                 (Some(root), _) => root.clone(),
                 (None, false) => return Ok(None),
-                (None, true) => data_directory().ok_or(CliError::Usage {
-                    what: "there is no place for the history".to_owned(),
-                    hint: "give --history DIR, or set BKLOG_HISTORY or HOME",
-                })?,
+                (None, true) => match data_directory() {
+                    Some(root) => {
+                        if !root.exists() {
+                            notes.push(format!(
+                                "the history begins in {}; --history, BKLOG_HISTORY or bklog.toml name another place, --no-record keeps none",
+                                root.display()
+                            ));
+                        }
+                        root
+                    }
+                    None if is_run && !self.record => {
+                        notes.push(
+                            "the run is not recorded: there is no place for the history; give --history DIR, or set BKLOG_HISTORY"
+                                .to_owned(),
+                        );
+                        return Ok(None);
+                    }
+                    None => {
+                        return Err(CliError::Usage {
+                            what: "there is no place for the history".to_owned(),
+                            hint: "give --history DIR, or set BKLOG_HISTORY or HOME",
+                        });
+                    }
+                },
             };
             Ok(Some(History::open(&root, &self.project_name(cwd))))
         }
 
-        fn project_name(&self, cwd: &Path) -> String {
-            if let Some(project) = &self.project {
-                return project.clone();
-            }
-            let repository = cwd.ancestors().find(|directory| directory.join(".git").exists()).unwrap_or(cwd);
-            repository.file_name().map_or_else(|| "default".to_owned(), |name| name.to_string_lossy().into_owned())
-        }
-
+        /// Records the run and gives its id, if it is to be.
         pub(super) fn record(
             &self,
             history: &History,
-            builds: &[Build],
+            log: &Judged<'_>,
             report: &mut Report,
+            head: &RunHead,
             started: Option<jiff::Timestamp>,
-        ) -> Result<(), CliError> {
+            redactor: &Redactor,
+        ) -> Result<Option<String>, CliError> {
             report.notes.extend(history.problems());
-            if !self.record {
-                return Ok(());
+            if !self.records(log.is_run) {
+                return Ok(None);
             }
-            let logged = builds.iter().find_map(|build| build.started).filter(|started: &Instant| started.absolute);
+            let logged = log.builds.iter().find_map(|build| build.started).filter(|started: &Instant| started.absolute);
             let logged = logged.and_then(|started| jiff::Timestamp::from_nanosecond(started.nanoseconds).ok());
+            let called = log.calls.first().and_then(|call| shlex::try_join(call.words.iter().map(String::as_str)).ok());
             let info = RunInfo {
-                project: self.project_name(&super::working_directory()),
+                project: head.project.clone().unwrap_or_default(),
                 started_at: started.or(logged).unwrap_or_else(jiff::Timestamp::now),
-                commit: report.commit.clone(),
-                branch: None,
+                commit: head.commit.clone(),
+                branch: head.branch.clone(),
                 builder: self.builder.clone(),
-                command: self.builds.first().cloned(),
+                command: self.commands.first().cloned().or(called).map(|command| redactor.text(&command).into_owned()),
             };
-            let (run, steps) = run_rows(builds, &report.steps, &info);
-            history.record(&run, &steps, &report.syncs).map_err(|error| CliError::History(error.to_string()))?;
-            Ok(())
+            // What the arguments say is secret, the ledger must not hold either.
+            let builds: Vec<Build> = log.builds.iter().map(|build| (*Redacted::build(build.clone(), redactor)).clone()).collect();
+            let (run, steps) = run_rows(&builds, &report.steps, &info);
+            match history.record(&run, &steps, &report.syncs) {
+                Ok(_) => Ok(Some(run.run)),
+                Err(error) if log.is_run && !self.record => {
+                    report.notes.push(format!("the run is not recorded: {error}"));
+                    Ok(None)
+                }
+                Err(error) => Err(CliError::History(error.to_string())),
+            }
         }
     }
 
@@ -287,7 +280,7 @@ mod with_history {
 
 #[cfg(not(feature = "history"))]
 impl EvidenceArgs {
-    fn open_history(&self, _cwd: &Path, _policy: &Policy) -> Result<Option<NoPast>, CliError> {
+    fn open_history(&self, _cwd: &Path, _policy: &Policy, _is_run: bool, _notes: &mut Vec<String>) -> Result<Option<NoPast>, CliError> {
         if self.history.is_some() || self.record {
             let hint = "leave --history and --record out, or use a bklog with the feature `history`";
             return Err(CliError::Usage { what: "this bklog was built without the history".to_owned(), hint });
@@ -299,16 +292,18 @@ impl EvidenceArgs {
     fn record(
         &self,
         _history: &NoPast,
-        _builds: &[Build],
+        _log: &Judged<'_>,
         _report: &mut Report,
+        _head: &RunHead,
         _started: Option<jiff::Timestamp>,
-    ) -> Result<(), CliError> {
-        Ok(())
+        _redactor: &Redactor,
+    ) -> Result<Option<String>, CliError> {
+        Ok(None)
     }
 }
 
 /// The working directory by the name that the shell has for it, as buildx and docker see it: links in it are not resolved.
-fn working_directory() -> PathBuf {
+pub(super) fn working_directory() -> PathBuf {
     let real = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let shell = std::env::var_os("PWD").map(PathBuf::from).filter(|shell| shell.is_absolute());
     match shell {
@@ -317,23 +312,29 @@ fn working_directory() -> PathBuf {
     }
 }
 
-/// The Dockerfile of a target, where it can be read.
-fn source_file(target: &BuildTarget, cwd: &Path) -> Option<SourceFile> {
-    let Source::Read(bytes, path) = Source::read(target) else { return None };
-    let inline = || target.place.as_ref().map_or_else(|| PathBuf::from("Dockerfile"), |place| place.file.clone());
-    SourceFile::new(&path.unwrap_or_else(inline), cwd, &bytes)
+/// The branch, as the CI names it: its checkout is often at no branch.
+fn branch(env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let names = ["GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME", "CHANGE_BRANCH", "BRANCH_NAME", "BUILDKITE_BRANCH"];
+    names.into_iter().find_map(|name| env(name).filter(|branch| !branch.is_empty()))
 }
 
-/// A build and its command; the last command also counts for the builds after it.
+/// The Dockerfile of a target, where it can be read.
+fn source_file(target: &BuildTarget, sources: &Sources, cwd: &Path) -> Option<SourceFile> {
+    let source = sources.of(target);
+    let Source::Read(bytes, path) = &*source else { return None };
+    let inline = || target.place.as_ref().map_or_else(|| PathBuf::from("Dockerfile"), |place| place.file.clone());
+    SourceFile::new(&path.clone().unwrap_or_else(inline), cwd, bytes)
+}
+
+/// A build and its command.
 fn build_facts<'a>(
     number: usize,
     build: &'a Build,
-    commands: &'a [BuildCommand],
-    sources: &'a [Vec<Option<SourceFile>>],
+    commands: &'a [Option<BuildCommand>],
+    files: &'a [Vec<Option<SourceFile>>],
 ) -> BuildFacts<'a> {
-    let at = number.min(commands.len().saturating_sub(1));
-    match (commands.get(at), sources.get(at)) {
-        (Some(command), Some(sources)) => BuildFacts::new(number, build, command, sources),
+    match (commands.get(number).and_then(Option::as_ref), files.get(number)) {
+        (Some(command), Some(files)) => BuildFacts::new(number, build, command, files),
         _ => BuildFacts::log_only(number, build),
     }
 }

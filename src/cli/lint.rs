@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     evidence::repository::Repository,
-    policy::{Policy, nearest::nearest},
+    nearest::nearest,
+    policy::Policy,
     redact::Redactor,
     report::{findings::CheckReport, units},
     rules::{self, FileFacts, judge_files},

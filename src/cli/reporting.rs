@@ -13,7 +13,7 @@ use super::{error::CliError, exit_code};
 use crate::{
     policy::Policy,
     report::findings::{CheckJson, CheckMarkdown, CheckReport, CheckText, CodeQuality, FindingsWriter, GitHub, JUnit, Sarif},
-    rules::Severity,
+    rules::{self, Severity},
 };
 
 /// How the findings of a repository are weighed and written.
@@ -36,8 +36,8 @@ impl LintReportArgs {
     /// The settings that hold for a directory.
     pub(super) fn policy(&self, directory: &Path) -> Result<Policy, CliError> {
         match &self.config {
-            Some(path) => Ok(Policy::read(path)?),
-            None => Ok(Policy::find(directory)?),
+            Some(path) => Ok(Policy::read(path, &rules::names())?),
+            None => Ok(Policy::find(directory, &rules::names())?),
         }
     }
 
@@ -102,9 +102,10 @@ enum FailOn {
 impl ReportArgs {
     /// The settings that hold: those of the file, and the flags over them.
     pub(super) fn policy(&self) -> Result<Policy, CliError> {
+        let rules = rules::names();
         let mut policy = match &self.config {
-            Some(path) => Policy::read(path)?,
-            None => Policy::find(&std::env::current_dir().unwrap_or_default())?,
+            Some(path) => Policy::read(path, &rules)?,
+            None => Policy::find(&std::env::current_dir().unwrap_or_default(), &rules)?,
         };
         policy.strict |= self.strict;
         Ok(policy)

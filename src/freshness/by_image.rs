@@ -8,7 +8,7 @@ use crate::evidence::context::content::{hex, sha256_file};
 use crate::evidence::dockerfile::environment::Base;
 use crate::evidence::glob::SourcePattern;
 use crate::evidence::image::Image;
-use crate::rules::finding::{Confidence, Severity};
+use crate::finding::{Confidence, Severity};
 
 use super::judge::{Judge, Raised, Said, first_line};
 use super::local::{ContextState, count, select};
@@ -59,7 +59,7 @@ impl Judge<'_> {
         }
     }
 
-    fn by_layer(&mut self, number: usize, step: &Step, old: &[String], location: Option<crate::rules::finding::Location>) {
+    fn by_layer(&mut self, number: usize, step: &Step, old: &[String], location: Option<crate::finding::Location>) {
         self.withdraw(number, step.index);
         if old.is_empty() {
             self.verdict(number, step, Said::new(Verdict::Fresh, "the image holds these very files"));

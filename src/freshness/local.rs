@@ -9,7 +9,7 @@ use crate::evidence::context::Entry;
 use crate::evidence::context::transfer::Figure;
 use crate::evidence::glob::CopySelection;
 use crate::evidence::ignore::IgnoreRules;
-use crate::rules::finding::Confidence;
+use crate::finding::Confidence;
 
 use super::plan::Use;
 use super::sync::{Agreement, Held, Listing, Replayed};

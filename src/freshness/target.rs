@@ -16,7 +16,7 @@ use crate::evidence::dockerfile::environment::Base;
 use crate::evidence::dockerfile::steps::Agreement as StepAgreement;
 use crate::evidence::glob::CopySelection;
 use crate::evidence::ignore::IgnoreRules;
-use crate::rules::finding::{Confidence, Severity};
+use crate::finding::{Confidence, Severity};
 
 use super::judge::{Judge, Raised, Said, SyncRecord, first_line};
 use super::key::{KeyMaker, Sharing};
@@ -53,8 +53,8 @@ impl Judge<'_> {
     ) {
         let sharing = Sharing::of(Some(command), build);
         let keys = KeyMaker::new(sharing, self.input.builder, Some(command), build, self.input.env);
-        let source = Source::read(target);
-        let on_disk = match &source {
+        let source = self.input.sources.of(target);
+        let on_disk = match &*source {
             Source::Read(bytes, _) => match Dockerfile::parse(bytes) {
                 Ok(file) => Some(file),
                 Err(error) => {
@@ -601,7 +601,7 @@ impl Judge<'_> {
             let Some(reference) = &state.reference else {
                 continue;
             };
-            let in_log = crate::rules::finding::InLog { build: number, index: None, line: Some(build.lines.0), step: None, status: None };
+            let in_log = crate::finding::InLog { build: number, index: None, line: Some(build.lines.0), step: None, status: None };
             if !reference.is_head() && !self.has_finding(number, "commit-mismatch", None) {
                 let head = &reference.work.head;
                 let raised = Raised {
@@ -639,7 +639,7 @@ impl Judge<'_> {
     }
 
     fn has_finding(&self, build: usize, rule: &str, _target: Option<&str>) -> bool {
-        let here = |finding: &crate::rules::finding::Finding| {
+        let here = |finding: &crate::finding::Finding| {
             finding.rule == rule && finding.in_log.as_ref().is_some_and(|at| at.build == build && at.index.is_none())
         };
         self.report.findings.iter().any(here)

@@ -16,7 +16,6 @@ pub mod cold_cache;
 pub mod commit_mismatch;
 pub mod dirty_tree;
 pub mod facts;
-pub mod finding;
 pub mod findings;
 pub mod ignored_change;
 pub mod inline_cache;
@@ -33,8 +32,8 @@ pub mod sync_blind_spot;
 #[cfg(test)]
 mod testing;
 
+pub use crate::finding::{self, Confidence, Edit, Finding, Fix, InLog, Location, Severity};
 pub use facts::{BuildFacts, EarlierRun, EarlierRuns, Facts, GitFacts, NoHistory, SourceFile, TargetFacts};
-pub use finding::{Confidence, Edit, Finding, Fix, InLog, Location, Severity};
 pub use findings::{Draft, Findings, judge, judge_files};
 pub use lint::{FILE_RULES, FileFacts, FileRule};
 pub use meta::{Docs, Meta};
@@ -84,6 +83,11 @@ pub fn all() -> Vec<&'static Meta> {
         }
     }
     all
+}
+
+/// The names of all rules, as the settings may use them.
+pub fn names() -> Vec<&'static str> {
+    all().iter().map(|meta| meta.name).collect()
 }
 
 /// The rule of a name.

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{CheckReport, FindingsWriter, Scope};
+use super::{CheckReport, FindingsWriter, RunHead, Scope};
 use crate::{build::Status, freshness::StepVerdict, rules::Finding};
 
 /// The name of the schema of `check`.
@@ -22,6 +22,11 @@ pub struct CheckJson;
 #[derive(Serialize)]
 struct Document<'a> {
     schema: &'static str,
+    project: &'a Option<String>,
+    commit: &'a Option<String>,
+    branch: &'a Option<String>,
+    /// The id of the run in the history, where it was recorded.
+    recorded_as: &'a Option<String>,
     steps: Vec<StepView<'a>>,
     findings: Vec<FindingView<'a>>,
     summary: Summary,
@@ -141,8 +146,13 @@ impl FindingsWriter for CheckJson {
             serde_json::to_writer(&mut *out, &document)?;
             return writeln!(out);
         }
+        let RunHead { project, commit, branch, recorded } = report.run();
         let document = Document {
             schema: SCHEMA,
+            project,
+            commit,
+            branch,
+            recorded_as: recorded,
             steps: steps(report),
             findings: report
                 .findings()

@@ -45,6 +45,7 @@ impl FindingsWriter for CheckText {
             none if none.is_empty() && report.scope() != Scope::Log => parts.push(painted(GOOD, "no findings")),
             findings => parts.extend(Some(findings).filter(|text| !text.is_empty())),
         }
+        parts.extend(report.run().recorded.as_ref().map(|run| format!("recorded as run {}", escape::ci(run))));
         parts.extend(report.shown().next().map(|finding| format!("bklog explain {}", finding.rule)));
         writeln!(out, "{}", parts.join(&painted(DIM, " · ")))
     }
