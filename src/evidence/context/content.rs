@@ -216,18 +216,18 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// Which of the dirty files hold what an earlier commit had there: the tree was not brought up to date, nobody edited it.
 ///
-/// Looks at the last `depth` commits that touch each path, from HEAD back.
+/// Looks at the last `depth` commits, from HEAD back.
 ///
 /// # Errors
 /// git fails.
 pub fn old_versions(tree: &WorkTree, files: &[(Vec<u8>, String)], depth: usize) -> Result<HashSet<Vec<u8>>, GitError> {
-    let mut old = HashSet::new();
-    for (path, id) in files {
-        if tree.repository.past_blobs(&tree.head, path, depth)?.iter().any(|past| past == id) {
-            old.insert(path.clone());
-        }
+    if files.is_empty() {
+        return Ok(HashSet::new());
     }
-    Ok(old)
+    let wanted: HashMap<&[u8], &str> = files.iter().map(|(path, id)| (path.as_slice(), id.as_str())).collect();
+    let paths: Vec<Vec<u8>> = files.iter().map(|(path, _)| path.clone()).collect();
+    let past = tree.repository.past_blobs(&tree.head, &paths, depth)?;
+    Ok(past.into_iter().filter(|(path, blob)| wanted.get(path.as_slice()) == Some(&blob.as_str())).map(|(path, _)| path).collect())
 }
 
 /// The path of a file of a context from the top of its work tree, as the system wants it.
