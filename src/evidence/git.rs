@@ -5,12 +5,12 @@
 //! 20,000 files). Every call uses `--no-optional-locks`, so that looking never writes the index, and
 //! `-z` outputs, so that paths are bytes and need no unquoting.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 mod parse;
 
@@ -94,7 +94,7 @@ pub struct Repository {
     git_dir: PathBuf,
     shallow: bool,
     /// The commits that names were found to mean: asked once each.
-    commits: RefCell<HashMap<String, String>>,
+    commits: Arc<Mutex<HashMap<String, String>>>,
 }
 
 /// A commit's data for people.
@@ -150,7 +150,7 @@ impl Repository {
             root: None,
             git_dir: PathBuf::new(),
             shallow: false,
-            commits: RefCell::default(),
+            commits: Arc::default(),
         };
         let questions = ["--is-bare-repository", "--is-shallow-repository", "--is-inside-work-tree", "--absolute-git-dir"];
         // One process is asked for everything. The last two questions are errors where there is no work tree or no commit yet; what was
@@ -170,7 +170,7 @@ impl Repository {
             repository.root = Some(match rest.as_slice() {
                 [root, head] if out.status.success() && parse::is_object_id(head) => {
                     let head = String::from_utf8_lossy(head).into_owned();
-                    repository.commits.borrow_mut().extend([("HEAD".to_owned(), head.clone()), (head.clone(), head)]);
+                    repository.remember(&["HEAD", &head], &head);
                     bytes_to_path(root)
                 }
                 // No commit yet, or a path of several lines.
@@ -212,6 +212,11 @@ impl Repository {
         self.shallow
     }
 
+    fn remember(&self, names: &[&str], commit: &str) {
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        commits.extend(names.iter().map(|name| ((*name).to_owned(), commit.to_owned())));
+    }
+
     /// The commit of HEAD.
     ///
     /// # Errors
@@ -236,7 +241,7 @@ impl Repository {
         if revision.is_empty() || revision.contains('\0') {
             return Err(GitError::UnknownRevision { revision: revision.to_owned() });
         }
-        if let Some(known) = self.commits.borrow().get(revision) {
+        if let Some(known) = self.commits.lock().unwrap_or_else(PoisonError::into_inner).get(revision) {
             return Ok(known.clone());
         }
         let spec = format!("{revision}^{{commit}}");
@@ -249,7 +254,7 @@ impl Repository {
                 if !parse::is_object_id(id.as_bytes()) {
                     return Err(unknown());
                 }
-                self.commits.borrow_mut().extend([(revision.to_owned(), id.to_owned()), (id.to_owned(), id.to_owned())]);
+                self.remember(&[revision, id], id);
                 Ok(id.to_owned())
             }
             Ok(_) => Err(unknown()),

@@ -261,12 +261,13 @@ fn judge_unread(unread: Vec<String>, step: &Step, taken: &Use, state: &ContextSt
     if changed.is_empty() {
         return Judged::plain(Verdict::Fresh, "nothing that it takes changed since the baseline");
     }
+    let taken_now: HashSet<&str> = changed.iter().map(String::as_str).collect();
     let read: u64 = state
         .listing
         .entries
         .iter()
         .zip(&state.listing.sizes.contents)
-        .filter(|(entry, _)| changed.contains(&entry.path))
+        .filter(|(entry, _)| taken_now.contains(entry.path.as_str()))
         .map(|(_, size)| *size)
         .fold(state.listing.sizes.listing, u64::saturating_add);
     let sent = state.figure.is_some_and(|figure| figure.least >= read || figure.fits(read)) && !replayed.nothing_read;

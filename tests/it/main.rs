@@ -4,6 +4,8 @@
 mod build_plans;
 #[cfg(unix)]
 mod check;
+#[cfg(unix)]
+mod ci;
 mod cli;
 #[cfg(unix)]
 mod common;

@@ -116,6 +116,26 @@ fn the_build_s_own_failure_is_the_exit_code() {
 }
 
 #[test]
+fn a_signal_that_asks_to_end_goes_to_the_build() {
+    use std::io::Read as _;
+    let place = Place::new();
+    let began = std::time::Instant::now();
+    let command = ["run", "--no-record", "--", "sh", "-c", "trap 'kill $!; echo told; exit 5' TERM; echo up; sleep 60 & wait $!"];
+    let mut child = place.bklog(&command).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut out = child.stdout.take().unwrap();
+    let mut said = [0; 3];
+    out.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"up\n");
+    let sent = std::process::Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let mut rest = [0; 5];
+    out.read_exact(&mut rest).unwrap();
+    assert_eq!(&rest, b"told\n");
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+    assert!(began.elapsed().as_secs() < 50);
+}
+
+#[test]
 fn nothing_that_was_noted_stays_behind() {
     let place = Place::new();
     docker(&place);
