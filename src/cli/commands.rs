@@ -58,6 +58,7 @@ const MERGE_HINT: &str = "write it into each --build command instead";
 
 impl CommandArgs {
     /// The first command, for the record.
+    #[cfg(feature = "history")]
     pub(super) fn first(&self) -> Option<&String> {
         self.builds.first()
     }

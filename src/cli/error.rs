@@ -6,6 +6,7 @@ use super::exit_code;
 use crate::{
     log::source::SourceError,
     policy::PolicyError,
+    redact,
     report::{escape, text::style},
 };
 
@@ -158,7 +159,7 @@ impl CliError {
         use io::Write as _;
         let mut out = anstream::AutoStream::new(io::stderr().lock(), color);
         // Nobody is left to tell when standard error is gone too.
-        let _ = writeln!(out, "{} {}", style::painted(style::BAD, "error:"), escape::terminal(&self.to_string()));
+        let _ = writeln!(out, "{} {}", style::painted(style::BAD, "error:"), escape::terminal(&redact::text(&self.to_string())));
         if let Some(hint) = self.hint() {
             let _ = writeln!(out, "  hint: {hint}");
         }

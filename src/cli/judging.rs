@@ -200,12 +200,12 @@ mod with_history {
             notes: &mut Vec<String>,
         ) -> Result<Option<History>, CliError> {
             let settings = policy.history.as_deref().map(|path| policy.resolve(path));
-            let root = match (self.history.as_ref().or(settings.as_ref()), self.records(is_run)) {
+            let root = match (self.history.as_ref().or(settings.as_ref()), is_run || self.record) {
                 (Some(root), _) => root.clone(),
                 (None, false) => return Ok(None),
                 (None, true) => match data_directory() {
                     Some(root) => {
-                        if !root.exists() {
+                        if !root.exists() && self.records(is_run) {
                             notes.push(format!(
                                 "the history begins in {}; --history, BKLOG_HISTORY or bklog.toml name another place, --no-record keeps none",
                                 root.display()
@@ -213,6 +213,7 @@ mod with_history {
                         }
                         root
                     }
+                    None if self.no_record => return Ok(None),
                     None if is_run && !self.record => {
                         notes.push(
                             "the run is not recorded: there is no place for the history; give --history DIR, or set BKLOG_HISTORY"

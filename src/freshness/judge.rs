@@ -282,7 +282,12 @@ impl<'a> Judge<'a> {
             return known.clone();
         }
         let opened = match Reference::open(dir, self.input.commit) {
-            Ok(reference) => Some(Rc::new(reference)),
+            Ok(reference) => {
+                if let Some(Err(error)) = self.input.since.map(|since| reference.work.repository().resolve(since)) {
+                    self.note(format!("--since: {error}"));
+                }
+                Some(Rc::new(reference))
+            }
             Err(GitError::NotARepository(_) | GitError::NoDirectory(_)) => None,
             Err(error) => {
                 self.note(format!("git: {error}"));
