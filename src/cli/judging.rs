@@ -54,9 +54,9 @@ pub(super) struct EvidenceArgs {
     #[arg(long, value_name = "TIME")]
     started_at: Option<String>,
 
-    /// The image that was made: an archive of docker save or an OCI layout. Its bytes outrank all other evidence
-    #[arg(long, value_name = "ARCHIVE")]
-    image: Option<PathBuf>,
+    /// The image that was made: an archive of docker save or an OCI layout; once for each image. Its bytes outrank all other evidence
+    #[arg(long = "image", value_name = "ARCHIVE")]
+    images: Vec<PathBuf>,
 
     /// The build context, where no --build says it
     #[arg(long, value_name = "DIR")]
@@ -121,13 +121,13 @@ impl EvidenceArgs {
             Some(history) => history,
             None => &NoPast,
         };
-        let image = match self.image.as_deref().map(Image::read).transpose() {
-            Ok(image) => image,
-            Err(error) => {
-                notes.push(error.to_string());
-                None
+        let mut images = Vec::new();
+        for path in &self.images {
+            match Image::read_all(path) {
+                Ok(read) => images.extend(read),
+                Err(error) => notes.push(error.to_string()),
             }
-        };
+        }
         let input = Input {
             builds,
             commands: &commands,
@@ -137,7 +137,7 @@ impl EvidenceArgs {
             cwd: &cwd,
             env: &env,
             past,
-            image: image.as_ref(),
+            images: &images,
         };
         let mut report = check(&input);
         report.notes.splice(0..0, notes);

@@ -35,8 +35,8 @@ pub struct Input<'a> {
     pub env: &'a Env<'a>,
     /// The record.
     pub past: &'a dyn Past,
-    /// The image that the last build made.
-    pub image: Option<&'a Image>,
+    /// The images that the builds made, as far as they are at hand.
+    pub images: &'a [Image],
 }
 
 impl std::fmt::Debug for Input<'_> {
@@ -73,6 +73,12 @@ pub struct Report {
     pub syncs: Vec<SyncRecord>,
     /// The commit that was to be built, in full where it is known.
     pub commit: Option<String>,
+    /// The commit that is checked out.
+    pub head: Option<String>,
+    /// Files below the contexts that changed since the baseline, from the top of the repository.
+    pub changed: Vec<String>,
+    /// Those of them that an ignore file keeps out: the build, the file from the context's root, the ignore file.
+    pub ignored: Vec<(usize, String, String)>,
     /// What could not be used as evidence, and why.
     pub notes: Vec<String>,
 }
@@ -124,17 +130,22 @@ pub(super) struct Judge<'a> {
     pub(super) last_run: Option<RunRef>,
     pub(super) verdicts: BTreeMap<(usize, u32), StepVerdict>,
     pub(super) report: Report,
+    /// The build and the target of each image.
+    pub(super) assigned: Vec<Option<(usize, Option<String>)>>,
 }
 
 impl<'a> Judge<'a> {
     fn new(input: &'a Input<'a>) -> Self {
+        let mut report = Report::default();
+        let assigned = super::by_image::assign(input, &mut report.notes);
         Self {
             input,
             trees: BTreeMap::new(),
             copies: HashMap::new(),
             last_run: input.past.last_run(),
             verdicts: BTreeMap::new(),
-            report: Report::default(),
+            report,
+            assigned,
         }
     }
 
@@ -319,6 +330,7 @@ impl<'a> Judge<'a> {
     fn finish(mut self) -> Report {
         self.report.steps = self.verdicts.into_values().collect();
         let head = self.trees.values().flatten().next();
+        self.report.head = head.map(|reference| reference.work.head.clone());
         self.report.commit = match (self.input.commit, head) {
             (_, Some(reference)) if reference.known => Some(reference.commit.clone()),
             (Some(asked), _) => Some(asked.to_owned()),

@@ -1,6 +1,6 @@
 //! The verdict on what one step takes from one local context.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -11,6 +11,7 @@ use crate::evidence::glob::CopySelection;
 use crate::evidence::ignore::IgnoreRules;
 use crate::rules::finding::Confidence;
 
+use super::layer_files::Compared;
 use super::plan::Use;
 use super::sync::{Agreement, Held, Listing, Replayed};
 use super::tree::{Difference, Reference};
@@ -33,6 +34,18 @@ pub(super) struct ContextState {
     pub(super) baseline: Option<RunRef>,
     /// True where a script has set the times of its files, now or at the recorded build before.
     pub(super) set_times: bool,
+    /// What the image shows of the builder's copy: whether it held a file as it is to be.
+    pub(super) shown: HashMap<String, bool>,
+}
+
+impl ContextState {
+    /// Takes in what an image shows of the builder's copy.
+    pub(super) fn learn(&mut self, compared: &Compared) {
+        for path in &compared.same {
+            self.shown.entry(path.clone()).or_insert(true);
+        }
+        self.shown.extend(compared.wrong.iter().filter(|wrong| wrong.held).map(|wrong| (wrong.path.clone(), false)));
+    }
 }
 
 /// A verdict with what there is to say of it.
@@ -95,7 +108,8 @@ pub(super) fn judge_local(step: &Step, taken: &Use, state: &ContextState) -> Jud
         if !selects(taken, &links, path) {
             continue;
         }
-        match (held.holds(disk), held) {
+        let holds = state.shown.get(path).copied().or_else(|| held.holds(disk));
+        match (holds, held) {
             (Some(true), _) => {}
             (Some(false), _) => blind.push(path.clone()),
             (None, Held::Unknown) => unread.push(path.clone()),
@@ -239,9 +253,13 @@ fn judge_unread(unread: Vec<String>, step: &Step, taken: &Use, state: &ContextSt
             ),
         };
     };
-    let changed = select(taken, &links, changed.iter().map(String::as_str));
+    let mut changed = select(taken, &links, changed.iter().map(String::as_str));
     if changed.is_empty() {
         return Judged::plain(Verdict::Fresh, "nothing that it takes changed since the baseline");
+    }
+    changed.retain(|path| state.shown.get(path) != Some(&true));
+    if changed.is_empty() {
+        return Judged::plain(Verdict::Fresh, "the image shows that the builder had the changed files as they are to be");
     }
     let read: u64 = state
         .listing

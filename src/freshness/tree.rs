@@ -7,7 +7,7 @@ use crate::evidence::context::content::{ContentId, WorkTree, old_versions};
 use crate::evidence::git::{GitError, Repository, StatusKind, TreeEntry};
 
 /// How far back a dirty file is looked for in the history of its path.
-const HISTORY_DEPTH: usize = 100;
+pub(super) const HISTORY_DEPTH: usize = 100;
 
 /// A work tree with the commit that it is to be.
 #[derive(Debug)]
