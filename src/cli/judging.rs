@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+#[cfg(feature = "history")]
+use super::earlier::Ledger;
 use super::{error::CliError, ledger, reporting};
 use crate::{
     build::Build,
@@ -16,7 +18,7 @@ use crate::{
     policy::Policy,
     redact::Redactor,
     report::findings::CheckReport,
-    rules::{self, BuildFacts, Facts, GitFacts, NoHistory, SourceFile},
+    rules::{self, BuildFacts, EarlierRuns, Facts, GitFacts, NoHistory, SourceFile},
 };
 
 /// What made the log, and what to judge it by.
@@ -141,19 +143,31 @@ impl EvidenceArgs {
         };
         let mut report = check(&input);
         report.notes.splice(0..0, notes);
-        if let Some(history) = history {
-            self.record(&history, builds, &mut report, policy, started)?;
+        if let Some(history) = &history {
+            self.record(history, builds, &mut report, policy, started);
         }
         let sources: Vec<Vec<Option<SourceFile>>> =
             commands.iter().map(|command| command.targets.iter().map(|target| source_file(target, &cwd)).collect()).collect();
-        let git =
-            report.commit.clone().or_else(|| self.commit.clone()).map(|commit| GitFacts { commit: Some(commit), ..GitFacts::default() });
+        let git = GitFacts {
+            commit: report.commit.clone().or_else(|| self.commit.clone()),
+            head: report.head.clone(),
+            changed: std::mem::take(&mut report.changed),
+            ignored: std::mem::take(&mut report.ignored),
+        };
+        #[cfg(feature = "history")]
+        let ledger = history.as_ref().map(|history| Ledger::new(history, cwd.clone()));
+        #[cfg(not(feature = "history"))]
+        let ledger: Option<NoHistory> = None;
+        let earlier: &dyn EarlierRuns = match &ledger {
+            Some(ledger) => ledger,
+            None => &NoHistory,
+        };
         let facts = Facts {
             builds: builds.iter().enumerate().map(|(number, build)| build_facts(number, build, &commands, &sources)).collect(),
             remarks,
             policy,
-            git: git.as_ref(),
-            history: &NoHistory,
+            git: Some(&git),
+            history: earlier,
             verdicts: &report.steps,
             raised: &report.findings,
         };
@@ -242,10 +256,10 @@ mod with_history {
             report: &mut Report,
             policy: &Policy,
             started: Option<jiff::Timestamp>,
-        ) -> Result<(), CliError> {
+        ) {
             report.notes.extend(history.problems());
             if !self.record || builds.is_empty() {
-                return Ok(());
+                return;
             }
             let known = started.or_else(|| logged_start(builds));
             let info = RunInfo {
@@ -253,14 +267,16 @@ mod with_history {
                 started_at: known.unwrap_or_else(jiff::Timestamp::now),
                 commit: report.commit.clone(),
                 builder: self.builder.clone(),
-                command: self.builds.first().cloned(),
+                command: (!self.builds.is_empty()).then(|| self.builds.join("\n")),
                 redactor: Redactor::new(&policy.secret_names),
                 ..RunInfo::default()
             };
             let rows = run_rows(builds, &report.steps, &info);
             let clock = if known.is_some() { Clock::Known } else { Clock::Guessed };
-            history.record(&rows, &report.syncs, clock).map_err(|error| CliError::History(error.to_string()))?;
-            Ok(())
+            // What was found counts more than that it is kept: a history that cannot be written does not take the verdict away.
+            if let Err(error) = history.record(&rows, &report.syncs, clock) {
+                report.notes.push(format!("the run was not recorded: {error}"));
+            }
         }
     }
 }
@@ -281,17 +297,8 @@ impl EvidenceArgs {
         Ok(None)
     }
 
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same call as with the feature")]
-    fn record(
-        &self,
-        _history: &NoPast,
-        _builds: &[Build],
-        _report: &mut Report,
-        _policy: &Policy,
-        _started: Option<jiff::Timestamp>,
-    ) -> Result<(), CliError> {
-        Ok(())
-    }
+    #[expect(clippy::unused_self, reason = "the same call as with the feature")]
+    fn record(&self, _history: &NoPast, _builds: &[Build], _report: &mut Report, _policy: &Policy, _started: Option<jiff::Timestamp>) {}
 }
 
 /// The working directory by the name that the shell has for it, as buildx and docker see it: links in it are not resolved.

@@ -1,6 +1,8 @@
 //! The command line: one file a command, what they share, and what their ends mean to the caller.
 
 mod check;
+#[cfg(feature = "history")]
+mod earlier;
 mod error;
 pub mod exit_code;
 mod explain;

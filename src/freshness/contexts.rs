@@ -14,7 +14,7 @@ use crate::evidence::ignore::IgnoreRules;
 
 use super::judge::{Judge, SyncRecord};
 use super::key::KeyMaker;
-use super::local::ContextState;
+use super::local::{Baseline, ContextState};
 use super::past::Copies;
 use super::plan::{self, Use, View};
 use super::sync::{Listing, Replayed, replay};
@@ -105,8 +105,8 @@ impl Judge<'_> {
         let differences = reference.as_ref().map(|reference| reference.differences(&prefix, &listing.contents)).unwrap_or_default();
         let recorded = copies.snapshots.iter().flat_map(|copy| copy.values()).map(|held| &held.entry);
         let set_times = has_set_times(listing.entries.iter()) || has_set_times(recorded);
-        let (baseline, changed) = self.baseline(reference.as_deref(), &prefix);
-        if let (Some(changed), Some(reference)) = (&changed, &reference) {
+        let baseline = self.baseline(reference.as_deref(), &prefix, &copies.from);
+        if let (Some(changed), Some(reference)) = (&baseline.changed, &reference) {
             self.note_changes(number, changed, reference, &prefix, &rules, ignore_file.as_deref());
         }
         Context::Local(Box::new(ContextState {
@@ -118,7 +118,6 @@ impl Judge<'_> {
             reference,
             differences,
             from: copies.from,
-            changed,
             baseline,
             set_times,
             shown: HashMap::new(),
@@ -154,18 +153,56 @@ impl Judge<'_> {
         }
     }
 
-    /// What the tree is compared with, and which files below the prefix changed since.
-    fn baseline(&self, reference: Option<&Reference>, prefix: &[u8]) -> (Option<RunRef>, Option<HashSet<String>>) {
-        let env = |name: &str| (self.input.env)(name).filter(|value| !value.is_empty() && !value.bytes().all(|b| b == b'0'));
-        let since = self.input.since.map(|since| RunRef { run: None, commit: Some(since.to_owned()) });
-        let from_ci = || env("CI_COMMIT_BEFORE_SHA").map(|commit| RunRef { run: None, commit: Some(commit) });
-        let Some(baseline) = since.or_else(|| self.last_run.clone()).or_else(from_ci) else {
-            return (None, None);
+    /// What the tree is compared with, and which files below the prefix changed since. `recorded` is the run that synced this context
+    /// last, which tells more than the project's last run: that may have built something else.
+    fn baseline(&mut self, reference: Option<&Reference>, prefix: &[u8], recorded: &RunRef) -> Baseline {
+        let env = |name: &str| (self.input.env)(name).filter(|value| is_commit(value));
+        let known = |run: &&RunRef| match (reference, run.commit.as_deref()) {
+            (Some(reference), Some(commit)) => reference.work.repository().resolve(commit).is_ok(),
+            _ => run.commit.is_none(),
         };
-        let changed = reference.zip(baseline.commit.as_deref()).and_then(|(reference, commit)| {
+        let named = |commit: String| RunRef { run: None, commit: Some(commit) };
+        let (run, of_context) = if let Some(since) = self.input.since {
+            (named(since.to_owned()), true)
+        } else if let Some(run) = Some(recorded).filter(|run| run.run.is_some()).filter(known) {
+            (run.clone(), true)
+        } else if let Some(run) = self.last_run.clone() {
+            (run, false)
+        } else if let Some(commit) = env("CI_COMMIT_BEFORE_SHA").or_else(|| self.github_before()) {
+            (named(commit), true)
+        } else {
+            return Baseline::default();
+        };
+        let changed = reference.zip(run.commit.as_deref()).and_then(|(reference, commit)| {
+            if let Err(error) = reference.work.repository().resolve(commit) {
+                self.note(format!("git: {error}"));
+                return None;
+            }
             changed_since(reference.work.repository(), &reference.work, commit, &reference.work.head, prefix)
         });
-        (Some(baseline), changed)
+        Baseline { run: Some(run), changed, of_context }
+    }
+
+    /// The commit that stood before, as GitHub tells a job: what a push replaced, or what a pull request is for.
+    fn github_before(&self) -> Option<String> {
+        const MOST_BYTES: u64 = 16 * 1024 * 1024;
+        #[derive(serde::Deserialize)]
+        struct Event {
+            before: Option<String>,
+            pull_request: Option<PullRequest>,
+        }
+        #[derive(serde::Deserialize)]
+        struct PullRequest {
+            base: Base,
+        }
+        #[derive(serde::Deserialize)]
+        struct Base {
+            sha: String,
+        }
+        let file = std::fs::File::open((self.input.env)("GITHUB_EVENT_PATH")?).ok()?;
+        let event: Event = serde_json::from_reader(std::io::Read::take(file, MOST_BYTES)).ok()?;
+        let base = event.pull_request.map(|request| request.base.sha);
+        base.or(event.before).filter(|commit| is_commit(commit))
     }
 
     #[expect(clippy::too_many_arguments, reason = "what is recorded of a sync")]
@@ -175,7 +212,7 @@ impl Judge<'_> {
         build: usize,
         target: &BuildTarget,
         reference: Option<&Reference>,
-        root: &std::path::Path,
+        root: &Path,
         listing: &Rc<Listing>,
         replayed: &Replayed,
     ) {
@@ -217,6 +254,11 @@ pub(super) fn known(copies: &Copies) -> impl Fn(&Entry) -> Option<ContentId> + u
         let settled = entry.ctime_ns.saturating_add(RACY_NS) < recorded;
         (*inode != 0 && *inode == entry.inode && *ctime == entry.ctime_ns && settled).then(|| content.clone())
     }
+}
+
+/// Says whether a text of CI names a commit; it writes zeros for none.
+fn is_commit(text: &str) -> bool {
+    text.len() >= 7 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) && !text.bytes().all(|byte| byte == b'0')
 }
 
 /// Says whether a script has set the times of these files: all of two or more have one time, without parts of a second.

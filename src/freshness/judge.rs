@@ -287,8 +287,18 @@ impl<'a> Judge<'a> {
             return known.clone();
         }
         let opened = match Reference::open(dir, self.input.commit) {
-            Ok(reference) => Some(Rc::new(reference)),
-            Err(GitError::NotARepository(_) | GitError::NoDirectory(_)) => None,
+            Ok(reference) => {
+                if let Some(asked) = self.input.commit.filter(|_| !reference.known)
+                    && let Err(error) = reference.work.repository().resolve(asked)
+                {
+                    self.note(format!("git: {error}"));
+                }
+                Some(Rc::new(reference))
+            }
+            // Who names no commit may well build outside of git.
+            Err(GitError::NotARepository(_) | GitError::NoDirectory(_)) if self.input.commit.is_none() && self.input.since.is_none() => {
+                None
+            }
             Err(error) => {
                 self.note(format!("git: {error}"));
                 None

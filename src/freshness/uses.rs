@@ -38,7 +38,7 @@ impl Judge<'_> {
         let report = judged.verdict != Verdict::Fresh || !taken.mount;
         if report {
             let baseline = match context {
-                Context::Local(state) => judged.baseline.clone().or_else(|| state.baseline.clone()),
+                Context::Local(state) => judged.baseline.clone().or_else(|| state.baseline.run.clone()),
                 _ => judged.baseline.clone().or_else(|| self.last_run.clone()),
             };
             let mut said = Said::new(judged.verdict, &judged.because);

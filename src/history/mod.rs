@@ -17,6 +17,8 @@
 //! `STAMP` is the time of the run in UTC, so that names sort as runs do. Schemas only grow; every file carries its version.
 
 #[cfg(feature = "history")]
+mod earlier;
+#[cfg(feature = "history")]
 mod files;
 #[cfg(feature = "history")]
 mod frames;

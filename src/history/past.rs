@@ -47,7 +47,7 @@ impl History {
         self.judged = Some(Judged { log: log.to_owned(), at });
     }
 
-    fn came_before(&self, stamp: &str, run: &str) -> bool {
+    pub(super) fn came_before(&self, stamp: &str, run: &str) -> bool {
         self.judged.as_ref().is_none_or(|judged| judged.follows(stamp, run))
     }
 

@@ -3,6 +3,7 @@
 
 mod build_plans;
 mod cli;
+mod degradation;
 mod format;
 mod limits;
 mod printer;
@@ -11,3 +12,4 @@ mod records;
 mod regressions;
 mod robustness;
 mod typed_fields;
+mod verdicts;
