@@ -42,7 +42,7 @@ impl<'h> Ledger<'h> {
 impl EarlierRuns for Ledger<'_> {
     fn of(&self, target: Option<&str>) -> Vec<EarlierRun> {
         // A history that cannot be read has been named already; here it holds nothing.
-        let runs = self.runs.get_or_init(|| self.history.runs_before(READ).unwrap_or_default());
+        let runs = self.runs.get_or_init(|| self.history.earlier_steps(READ).unwrap_or_default());
         let of_target = |step: &&StepRow| target.is_none() || step.target.is_none() || step.target.as_deref() == target;
         let earlier = runs.iter().map(|(run, steps)| {
             let mut earlier = EarlierRun {

@@ -17,9 +17,9 @@
 //! `STAMP` is the time of the run in UTC, so that names sort as runs do. Schemas only grow; every file carries its version.
 
 #[cfg(feature = "history")]
-mod earlier;
-#[cfg(feature = "history")]
 mod files;
+#[cfg(feature = "history")]
+mod fold;
 #[cfg(feature = "history")]
 mod frames;
 pub mod identity;
@@ -28,11 +28,17 @@ mod past;
 #[cfg(feature = "history")]
 mod read;
 mod record;
+#[cfg(feature = "history")]
+mod rollup;
 pub mod rows;
 #[cfg(feature = "history")]
 mod store;
 
+#[cfg(feature = "history")]
+pub use fold::Fold;
 pub use record::{RunInfo, log_digest, logged_start, run_rows, week};
+#[cfg(feature = "history")]
+pub use rollup::WeekRow;
 pub use rows::{BuildRow, RunRow, RunRows, Selection, StepRow};
 #[cfg(feature = "history")]
 pub use store::{Clock, History, HistoryError, Recorded, SCHEMA_VERSION};
