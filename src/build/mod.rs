@@ -177,7 +177,15 @@ impl Step {
     }
 }
 
-/// True for a source of `ADD` that is fetched from elsewhere: a URL or a git repository.
+/// True for a source of `ADD` that is fetched from elsewhere: a URL, or a git repository, also as `user@host:path`
+/// (BuildKit `dfgitutil.ParseGitRef`, `util/sshutil`). `github.com/x`, which a build context may be called, is a file here.
 pub fn is_remote(source: &str) -> bool {
-    ["http://", "https://", "git://", "ssh://", "git@", "github.com/"].iter().any(|start| source.starts_with(start))
+    if ["http://", "https://", "git://", "ssh://"].iter().any(|scheme| source.starts_with(scheme)) {
+        return true;
+    }
+    let Some((user, (host, _))) = source.split_once('@').and_then(|(user, rest)| Some((user, rest.split_once(':')?))) else {
+        return false;
+    };
+    let made_of = |text: &str, more: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
+    made_of(user, "-_") && made_of(host, "-.")
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    io::{self, BufWriter, Read, Write},
+    io::{self, Read},
     rc::Rc,
     sync::Arc,
 };
@@ -10,25 +10,22 @@ use std::{
 use clap::Args;
 
 use super::{
+    checking::{CheckingArgs, Stream, arrival},
     error::CliError,
-    judging::EvidenceArgs,
+    judging::Judged,
     live::{PipeState, Progress, Tee, outlive_the_first_interrupt},
     overall::Overall,
     reading::{self, display_name},
-    reporting::{CheckFormat, ReportArgs},
+    reporting::CheckFormat,
 };
 use crate::{
     build::{Build, collect::Collector},
     log::{
-        Instant, Reader,
+        Reader,
         source::{self, CHUNK_BYTES, SourceError},
     },
-    redact::{self, Redacted, Redactor},
-    report::{
-        BuildWriter, escape,
-        text::{Layout, Order, ShowText},
-        units,
-    },
+    redact,
+    report::{escape, units},
 };
 
 /// Pass a build through and sum it up, or sum up the builds of a log
@@ -38,15 +35,8 @@ pub(super) struct CheckArgs {
     #[arg(value_name = "LOG", default_value = "-")]
     log: String,
 
-    /// Do not pass standard input through
-    #[arg(long, short)]
-    quiet: bool,
-
     #[command(flatten)]
-    evidence: EvidenceArgs,
-
-    #[command(flatten)]
-    report: ReportArgs,
+    checking: CheckingArgs,
 }
 
 /// So many builds of one log are judged; more are no deploy that anybody watches.
@@ -59,7 +49,8 @@ pub(super) fn run(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, 
 
 /// Sums up a log file.
 fn file(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
-    let policy = args.report.policy()?;
+    let checking = &args.checking;
+    let policy = checking.report.policy()?;
     let mut overall = Overall::default();
     let mut builds = Vec::new();
     let end = reading::read(&args.log, |build| {
@@ -69,36 +60,11 @@ fn file(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
         }
         Ok(())
     })?;
-    let code = finish(&overall, display_name(&args.log), end.lines, &end.early_errors)?;
-    let (report, redactor) = args.evidence.judge(display_name(&args.log), &builds, &end.remarks, &policy)?;
-    let layout = layout(&console::Term::stdout());
-    let mut out = output(args, io::stdout().lock(), color);
-    if args.report.format == CheckFormat::Text {
-        summaries(builds, layout, &redactor, &mut out)?;
-    }
-    args.report.write(&report, layout.width, &mut out)?;
-    out.flush()?;
-    Ok(args.report.exit_code(&report, code))
-}
-
-/// Where findings go: with colour taken out where nobody wants it, and as they are for machines.
-fn output<'w, S>(args: &CheckArgs, stream: S, color: anstream::ColorChoice) -> Box<dyn Write + 'w>
-where
-    S: anstream::stream::RawStream + anstream::stream::AsLockedWrite + 'w,
-{
-    match args.report.format {
-        CheckFormat::Text => Box::new(BufWriter::new(anstream::AutoStream::new(stream, color))),
-        _ => Box::new(BufWriter::new(stream)),
-    }
-}
-
-/// Writes the tables of the builds.
-pub(super) fn summaries(builds: Vec<Build>, layout: Layout, redactor: &Redactor, out: &mut dyn Write) -> Result<(), CliError> {
-    let mut writer = ShowText::new(layout);
-    for build in builds {
-        writer.build(&Redacted::build(build, redactor), out)?;
-    }
-    Ok(writeln!(out)?)
+    let name = display_name(&args.log);
+    let code = finish(&overall, name, end.lines, &end.early_errors)?;
+    let judged = Judged { name, builds: &builds, remarks: &end.remarks, calls: &[], notes: &[], is_run: false };
+    let report = checking.report(&judged, &policy, Stream::Out, "", color)?;
+    Ok(checking.report.exit_code(&report, code))
 }
 
 /// Passes standard input through, reads it on the way, and sums it up on standard error.
@@ -108,9 +74,10 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
         return Err(CliError::TerminalInput);
     }
     // Wrong settings are said when the build is over: it must not die of a broken pipe.
-    let policy = args.report.policy();
+    let checking = &args.checking;
+    let policy = checking.report.policy();
     outlive_the_first_interrupt();
-    let progress = Progress::new(args.quiet);
+    let progress = Progress::new(checking.quiet);
     let state = Arc::new(PipeState::default());
     let overall = Rc::new(std::cell::RefCell::new(Overall::default()));
     let mut builds = Vec::new();
@@ -126,7 +93,7 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
         }
         builds.push(build);
     }));
-    let read = pass_through(&mut reader, Tee::new(stdin, args.quiet, progress.clone(), state.clone()), &progress, &steps_before);
+    let read = pass_through(&mut reader, Tee::new(stdin, checking.quiet, progress.clone(), state.clone()), &progress, &steps_before);
     progress.finish();
     let (lines, bytes) = (reader.lines(), reader.bytes());
     let collector = reader.finish();
@@ -137,29 +104,23 @@ fn pipe(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
         return Err(error.into());
     }
     let overall = overall.borrow();
-    let (report, redactor) = args.evidence.judge(display_name("-"), &builds, &remarks, &policy?)?;
-    let layout = layout(&console::Term::stderr());
-    // What was passed through stands on standard output; with --quiet it is free.
-    let text = args.report.format == CheckFormat::Text;
-    let mut out = if args.quiet && !text { output(args, io::stdout().lock(), color) } else { output(args, io::stderr().lock(), color) };
-    if text && !builds.is_empty() {
-        writeln!(out)?;
-        if dropped > 0 {
-            writeln!(out, "{} before these are left out; `bklog show` shows them all\n", units::count(dropped, "build"))?;
-        }
-        summaries(builds, layout, &redactor, &mut out)?;
-    }
+    let mut report = None;
     if overall.builds() > 0 {
-        args.report.write(&report, layout.width, &mut out)?;
+        let left_out = match dropped {
+            0 => String::new(),
+            dropped => format!("{} before these are left out; `bklog show` shows them all\n\n", units::count(dropped, "build")),
+        };
+        let judged = Judged { name: display_name("-"), builds: &builds, remarks: &remarks, calls: &[], notes: &[], is_run: false };
+        // What was passed through stands on standard output; with --quiet it is free.
+        let to = if checking.quiet && checking.report.format != CheckFormat::Text { Stream::Out } else { Stream::Error };
+        report = Some(checking.report(&judged, &policy?, to, &format!("\n{left_out}"), color)?);
     }
-    out.flush()?;
-    drop(out);
     read?;
     if bytes == 0 {
         return Err(CliError::Empty(display_name("-").to_owned()));
     }
     let code = finish(&overall, display_name("-"), lines, &early_errors)?;
-    Ok(args.report.exit_code(&report, code))
+    Ok(report.map_or(code, |report| checking.report.exit_code(&report, code)))
 }
 
 /// So many builds of one pipe are summed up.
@@ -203,11 +164,6 @@ fn running<F: FnMut(Build)>(collector: &Collector<F>, steps_before: usize) -> St
     text
 }
 
-/// The time at which a piece arrives.
-pub(super) fn arrival() -> Instant {
-    Instant { nanoseconds: jiff::Timestamp::now().as_nanosecond(), absolute: true }
-}
-
 fn finish(overall: &Overall, name: &str, lines: u64, early_errors: &[String]) -> Result<u8, CliError> {
     if overall.builds() > 0 {
         return Ok(overall.exit_code());
@@ -216,8 +172,4 @@ fn finish(overall: &Overall, name: &str, lines: u64, early_errors: &[String]) ->
         Some(error) => CliError::FailedEarly(redact::text(error).into_owned()),
         None => CliError::NoBuild { name: name.to_owned(), lines },
     })
-}
-
-pub(super) fn layout(terminal: &console::Term) -> Layout {
-    Layout { width: super::terminal_width(terminal), order: Order::Log, all: false }
 }

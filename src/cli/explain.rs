@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{error::CliError, exit_code};
 use crate::{
-    policy::nearest::nearest,
+    nearest::nearest,
     report::text::style::{BOLD, DIM, painted},
     rules,
 };

@@ -6,27 +6,49 @@ use clap::Args;
 
 #[cfg(feature = "history")]
 use super::earlier::Ledger;
-use super::{error::CliError, ledger, reporting};
+use super::{
+    commands::{Call, CommandArgs},
+    error::CliError,
+    ledger, reporting,
+};
 use crate::{
     build::Build,
-    evidence::{
-        build_command::{self, BuildCommand, CommandError},
-        build_target::BuildTarget,
-        image::Image,
+    evidence::{build_command::BuildCommand, build_target::BuildTarget, image::Image},
+    freshness::{
+        Input, NoPast, Past, Report,
+        assign::assign,
+        check,
+        plan::{Source, Sources},
     },
-    freshness::{Input, NoPast, Past, Report, check, plan::Source},
     policy::Policy,
     redact::Redactor,
-    report::findings::CheckReport,
+    report::findings::{CheckReport, RunHead},
     rules::{self, BuildFacts, EarlierRuns, Facts, GitFacts, NoHistory, SourceFile},
 };
+
+/// A log that is judged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judged<'l> {
+    /// Its name.
+    pub(super) name: &'l str,
+    /// Its builds.
+    pub(super) builds: &'l [Build],
+    /// Its lines outside of builds.
+    pub(super) remarks: &'l [(u64, String)],
+    /// The build commands that were seen while it was made.
+    pub(super) calls: &'l [Call],
+    /// What could not be seen of them.
+    pub(super) notes: &'l [String],
+    /// True where `run` made it.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "only the history asks"))]
+    pub(super) is_run: bool,
+}
 
 /// What made the log, and what to judge it by.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct EvidenceArgs {
-    /// The command that made the log, as it was typed; once for each build in the log
-    #[arg(long = "build", value_name = "COMMAND")]
-    builds: Vec<String>,
+    #[command(flatten)]
+    commands: CommandArgs,
 
     /// The commit that was to be built; HEAD of the tree if not given
     #[arg(long, value_name = "SHA")]
@@ -40,9 +62,13 @@ pub(super) struct EvidenceArgs {
     #[arg(long, value_name = "DIR", env = "BKLOG_HISTORY")]
     history: Option<PathBuf>,
 
-    /// Record the run in the history
-    #[arg(long)]
+    /// Record the run in the history, as `run` always does
+    #[arg(long, overrides_with = "no_record")]
     record: bool,
+
+    /// Do not record the run
+    #[arg(long)]
+    no_record: bool,
 
     /// The project; the name of the repository's directory if not given
     #[arg(long, value_name = "NAME")]
@@ -59,66 +85,32 @@ pub(super) struct EvidenceArgs {
     /// The image that was made: an archive of docker save or an OCI layout; once for each image. Its bytes outrank all other evidence
     #[arg(long = "image", value_name = "ARCHIVE")]
     images: Vec<PathBuf>,
-
-    /// The build context, where no --build says it
-    #[arg(long, value_name = "DIR")]
-    context: Option<String>,
-
-    /// The Dockerfile
-    #[arg(long, short, value_name = "FILE")]
-    file: Option<String>,
-
-    /// The target stage
-    #[arg(long, value_name = "STAGE")]
-    target: Option<String>,
-
-    /// A build argument
-    #[arg(long = "build-arg", value_name = "K=V")]
-    build_args: Vec<String>,
-
-    /// A named context
-    #[arg(long = "build-context", value_name = "N=DIR")]
-    build_contexts: Vec<String>,
-
-    /// A compose file, where the services of it were built
-    #[arg(long, value_name = "FILE")]
-    compose: Option<String>,
 }
 
 impl EvidenceArgs {
-    /// The same, for a log that the command `words` made. A command that is no build itself, a script perhaps, says nothing.
-    pub(super) fn made_by(&self, words: &[String]) -> Self {
-        let mut args = self.clone();
-        let env = |name: &str| std::env::var(name).ok();
-        let cwd = std::env::current_dir().unwrap_or_default();
-        if args.builds.is_empty()
-            && build_command::parse_words(words, &cwd, &env).is_ok()
-            && let Ok(command) = shlex::try_join(words.iter().map(String::as_str))
-        {
-            args.builds.push(command);
-        }
-        args
+    /// True where the run is to be recorded.
+    #[cfg(feature = "history")]
+    fn records(&self, is_run: bool) -> bool {
+        (self.record || is_run) && !self.no_record
     }
 
-    /// Judges the builds of a log, and records the run where that was asked for. `log` is the log's name, `remarks` are its lines outside
-    /// of builds.
+    /// Judges the builds of a log, and records the run where that was asked for.
     ///
     /// # Errors
     /// Flags or files that cannot be understood, or a run that cannot be recorded.
-    pub(super) fn judge(
-        &self,
-        log: &str,
-        builds: &[Build],
-        remarks: &[(u64, String)],
-        policy: &Policy,
-    ) -> Result<(CheckReport, Redactor), CliError> {
+    pub(super) fn judge(&self, log: &Judged<'_>, policy: &Policy) -> Result<(CheckReport, Redactor), CliError> {
+        let Judged { builds, remarks, .. } = *log;
         let cwd = working_directory();
         let env = |name: &str| std::env::var(name).ok();
         let started = ledger::time("--started-at", self.started_at.as_deref())?;
         let known = reporting::known(policy)?;
-        let mut notes = Vec::new();
-        let commands = self.commands(&cwd, &env, &mut notes)?;
-        let history = self.open_history(&cwd, policy, builds, started)?;
+        let mut notes = log.notes.to_vec();
+        let commands = self.commands.read(&cwd, &env, log.calls, &mut notes)?;
+        let sources = Sources::default();
+        let assigned = assign(builds, &commands, &sources);
+        notes.extend(assigned.notes);
+        let commands = assigned.commands;
+        let history = self.open_history(&cwd, policy, log, started, &mut notes)?;
         let past: &dyn Past = match &history {
             Some(history) => history,
             None => &NoPast,
@@ -133,6 +125,7 @@ impl EvidenceArgs {
         let input = Input {
             builds,
             commands: &commands,
+            sources: &sources,
             commit: self.commit.as_deref(),
             since: self.since.as_deref(),
             builder: self.builder.as_deref(),
@@ -143,8 +136,16 @@ impl EvidenceArgs {
         };
         let mut report = check(&input);
         report.notes.splice(0..0, notes);
-        let sources: Vec<Vec<Option<SourceFile>>> =
-            commands.iter().map(|command| command.targets.iter().map(|target| source_file(target, &cwd)).collect()).collect();
+        let mut head = RunHead {
+            project: Some(ledger::project(self.project.as_deref(), &cwd)),
+            commit: report.commit.clone().or_else(|| self.commit.clone()),
+            branch: branch(&env).or_else(|| report.branch.clone()),
+            recorded: None,
+        };
+        let files: Vec<Vec<Option<SourceFile>>> = commands
+            .iter()
+            .map(|command| command.iter().flat_map(|command| &command.targets).map(|target| source_file(target, &sources, &cwd)).collect())
+            .collect();
         let git = GitFacts {
             commit: report.commit.clone().or_else(|| self.commit.clone()),
             head: report.head.clone(),
@@ -152,15 +153,15 @@ impl EvidenceArgs {
             ignored: std::mem::take(&mut report.ignored),
         };
         #[cfg(feature = "history")]
-        let ledger = history.as_ref().map(|history| Ledger::new(history, cwd.clone()));
+        let earlier = history.as_ref().map(|history| Ledger::new(history, cwd.clone()));
         #[cfg(not(feature = "history"))]
-        let ledger: Option<NoHistory> = None;
-        let earlier: &dyn EarlierRuns = match &ledger {
-            Some(ledger) => ledger,
+        let earlier: Option<NoHistory> = None;
+        let earlier: &dyn EarlierRuns = match &earlier {
+            Some(earlier) => earlier,
             None => &NoHistory,
         };
         let facts = Facts {
-            builds: builds.iter().enumerate().map(|(number, build)| build_facts(number, build, &commands, &sources)).collect(),
+            builds: builds.iter().enumerate().map(|(number, build)| build_facts(number, build, &commands, &files)).collect(),
             remarks,
             policy,
             git: Some(&git),
@@ -172,116 +173,101 @@ impl EvidenceArgs {
         let findings = rules::judge(&facts, &reporting::today(), &known);
         drop(facts);
         if let Some(history) = &history {
-            self.record(history, log, builds, &mut report, &redactor, started);
+            head.recorded = self.record(history, log, &mut report, &head, started, &redactor);
         }
-        Ok((CheckReport::new(log, report.steps, findings, report.notes, &redactor), redactor))
-    }
-
-    fn commands(&self, cwd: &Path, env: &dyn Fn(&str) -> Option<String>, notes: &mut Vec<String>) -> Result<Vec<BuildCommand>, CliError> {
-        let mut read = Vec::new();
-        if self.builds.is_empty() {
-            read.extend(self.words().map(|words| build_command::parse_words(&words, cwd, env)));
-        } else {
-            read.extend(self.builds.iter().map(|text| build_command::parse(text, cwd, env)));
-        }
-        let mut commands = Vec::new();
-        for command in read {
-            match command {
-                Ok(command) => commands.push(command),
-                // Files that cannot be read leave less to judge from, and no reason to stop.
-                Err(error @ (CommandError::Bake(_) | CommandError::Compose(_))) => notes.push(error.to_string()),
-                Err(error) => {
-                    return Err(CliError::Usage { what: error.to_string(), hint: "give --build the command as you would type it" });
-                }
-            }
-        }
-        Ok(commands)
-    }
-
-    /// The command that the other flags describe.
-    fn words(&self) -> Option<Vec<String>> {
-        let word = str::to_owned;
-        if let Some(file) = &self.compose {
-            return Some(["docker", "compose", "-f", file, "build"].map(word).to_vec());
-        }
-        if self.context.is_none() && self.file.is_none() {
-            return None;
-        }
-        let mut words = ["docker", "build"].map(word).to_vec();
-        let mut add = |flag: &str, value: &str| words.extend([word(flag), word(value)]);
-        for (flag, value) in [("--file", &self.file), ("--target", &self.target)] {
-            if let Some(value) = value {
-                add(flag, value);
-            }
-        }
-        for arg in &self.build_args {
-            add("--build-arg", arg);
-        }
-        for context in &self.build_contexts {
-            add("--build-context", context);
-        }
-        words.push(self.context.clone().unwrap_or_else(|| word(".")));
-        Some(words)
+        Ok((CheckReport::new(log.name, report.steps, findings, report.notes, &redactor).of_run(head, &redactor), redactor))
     }
 }
 
 #[cfg(feature = "history")]
 mod with_history {
-    use super::{Build, CliError, EvidenceArgs, Path, Policy, Redactor, Report, ledger};
-    use crate::history::{Clock, History, RunInfo, log_digest, run_rows};
+    use super::{CliError, EvidenceArgs, Judged, Path, Policy, Redactor, Report, RunHead, ledger};
+    use crate::history::{Clock, History, Recorded, RunInfo, log_digest, run_rows};
 
     impl EvidenceArgs {
-        /// The history to judge by, where there is one: without what was recorded of this very run, and of later ones.
+        /// The history to judge by, where one is named or this run is to be recorded: without what was recorded of this very run, and of
+        /// later ones. A build that was run must not fail for want of a place.
         pub(super) fn open_history(
             &self,
             cwd: &Path,
             policy: &Policy,
-            builds: &[Build],
+            log: &Judged<'_>,
             started: Option<jiff::Timestamp>,
+            notes: &mut Vec<String>,
         ) -> Result<Option<History>, CliError> {
-            if self.history.is_none() && policy.history.is_none() && !self.record {
+            let named = self.history.is_some() || policy.history.is_some();
+            if !named && !self.records(log.is_run) {
                 return Ok(None);
             }
+            let root = match ledger::root(self.history.as_deref(), policy) {
+                Ok(root) => root,
+                Err(_) if log.is_run && !self.record => {
+                    let why = "there is no place for the history; give --history DIR, or set BKLOG_HISTORY";
+                    notes.push(format!("the run is not recorded: {why}"));
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            };
+            if !named && !root.exists() {
+                notes.push(format!(
+                    "the history begins in {}; --history, BKLOG_HISTORY or bklog.toml name another place, --no-record keeps none",
+                    root.display()
+                ));
+            }
             let project = ledger::project(self.project.as_deref(), cwd);
-            let mut history = History::open(&ledger::root(self.history.as_deref(), policy)?, &project);
-            history.judge(&log_digest(&project, builds), started.or_else(|| ledger::logged_start(builds)));
+            let mut history = History::open(&root, &project);
+            history.judge(&log_digest(&project, log.builds), started.or_else(|| ledger::logged_start(log.builds)));
             Ok(Some(history))
         }
 
+        /// Records the run and gives its id, if it is to be.
+        ///
+        /// What was found counts more than that it is kept: a history that cannot be written does not take the verdict away.
         pub(super) fn record(
             &self,
             history: &History,
-            log: &str,
-            builds: &[Build],
+            log: &Judged<'_>,
             report: &mut Report,
-            redactor: &Redactor,
+            head: &RunHead,
             started: Option<jiff::Timestamp>,
-        ) {
+            redactor: &Redactor,
+        ) -> Option<String> {
             report.notes.extend(history.problems());
-            if !self.record || builds.is_empty() {
-                return;
+            if !self.records(log.is_run) || log.builds.is_empty() {
+                return None;
             }
-            let known = started.or_else(|| ledger::logged_start(builds));
+            let known = started.or_else(|| ledger::logged_start(log.builds));
             let around = ledger::Surroundings::look(&super::working_directory());
-            let guessed = || ledger::file_time(log, builds).unwrap_or_else(jiff::Timestamp::now);
+            let guessed = || ledger::file_time(log.name, log.builds).unwrap_or_else(jiff::Timestamp::now);
+            let called = || log.calls.iter().filter_map(|call| shlex::try_join(call.words.iter().map(String::as_str)).ok());
+            let commands = self.commands.texts();
+            let commands = if commands.is_empty() { called().collect() } else { commands.to_vec() };
             let info = RunInfo {
                 project: history.project().to_owned(),
                 started_at: known.unwrap_or_else(guessed),
                 finished_at: None,
-                commit: report.commit.clone().or_else(|| self.commit.clone()).or(around.commit),
-                branch: around.branch,
+                commit: head.commit.clone().or(around.commit),
+                branch: head.branch.clone().or(around.branch),
                 job_url: around.job_url,
                 runner: around.runner,
                 builder: self.builder.clone().or(around.builder),
-                command: (!self.builds.is_empty()).then(|| self.builds.join("\n")),
+                command: (!commands.is_empty()).then(|| commands.join("\n")),
                 redactor: redactor.clone(),
             };
-            let rows = run_rows(builds, &report.steps, &info);
+            let rows = run_rows(log.builds, &report.steps, &info);
             let clock = if known.is_some() { Clock::Known } else { Clock::Guessed };
-            // What was found counts more than that it is kept: a history that cannot be written does not take the verdict away.
             match history.record(&rows, &report.syncs, clock) {
-                Ok(_) => history.tidy(),
-                Err(error) => report.notes.push(format!("the run was not recorded: {error}")),
+                Ok(recorded) => {
+                    history.tidy();
+                    Some(match recorded {
+                        Recorded::New => rows.run.run,
+                        Recorded::Before(run) => run,
+                    })
+                }
+                Err(error) => {
+                    report.notes.push(format!("the run was not recorded: {error}"));
+                    None
+                }
             }
         }
     }
@@ -293,8 +279,9 @@ impl EvidenceArgs {
         &self,
         _cwd: &Path,
         _policy: &Policy,
-        _builds: &[Build],
+        _log: &Judged<'_>,
         _started: Option<jiff::Timestamp>,
+        _notes: &mut Vec<String>,
     ) -> Result<Option<NoPast>, CliError> {
         if self.history.is_some() || self.record {
             let hint = "leave --history and --record out, or use a bklog with the feature `history`";
@@ -307,17 +294,18 @@ impl EvidenceArgs {
     fn record(
         &self,
         _history: &NoPast,
-        _log: &str,
-        _builds: &[Build],
+        _log: &Judged<'_>,
         _report: &mut Report,
-        _redactor: &Redactor,
+        _head: &RunHead,
         _started: Option<jiff::Timestamp>,
-    ) {
+        _redactor: &Redactor,
+    ) -> Option<String> {
+        None
     }
 }
 
 /// The working directory by the name that the shell has for it, as buildx and docker see it: links in it are not resolved.
-fn working_directory() -> PathBuf {
+pub(super) fn working_directory() -> PathBuf {
     let real = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
     let shell = std::env::var_os("PWD").map(PathBuf::from).filter(|shell| shell.is_absolute());
     match shell {
@@ -326,23 +314,29 @@ fn working_directory() -> PathBuf {
     }
 }
 
-/// The Dockerfile of a target, where it can be read.
-fn source_file(target: &BuildTarget, cwd: &Path) -> Option<SourceFile> {
-    let Source::Read(bytes, path) = Source::read(target) else { return None };
-    let inline = || target.place.as_ref().map_or_else(|| PathBuf::from("Dockerfile"), |place| place.file.clone());
-    SourceFile::new(&path.unwrap_or_else(inline), cwd, &bytes)
+/// The branch, as the CI names it: its checkout is often at no branch.
+fn branch(env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let names = ["GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME", "CHANGE_BRANCH", "BRANCH_NAME", "BUILDKITE_BRANCH"];
+    names.into_iter().find_map(|name| env(name).filter(|branch| !branch.is_empty()))
 }
 
-/// A build and its command; the last command also counts for the builds after it.
+/// The Dockerfile of a target, where it can be read.
+fn source_file(target: &BuildTarget, sources: &Sources, cwd: &Path) -> Option<SourceFile> {
+    let source = sources.of(target);
+    let Source::Read(bytes, path) = &*source else { return None };
+    let inline = || target.place.as_ref().map_or_else(|| PathBuf::from("Dockerfile"), |place| place.file.clone());
+    SourceFile::new(&path.clone().unwrap_or_else(inline), cwd, bytes)
+}
+
+/// A build and its command.
 fn build_facts<'a>(
     number: usize,
     build: &'a Build,
-    commands: &'a [BuildCommand],
-    sources: &'a [Vec<Option<SourceFile>>],
+    commands: &'a [Option<BuildCommand>],
+    files: &'a [Vec<Option<SourceFile>>],
 ) -> BuildFacts<'a> {
-    let at = number.min(commands.len().saturating_sub(1));
-    match (commands.get(at), sources.get(at)) {
-        (Some(command), Some(sources)) => BuildFacts::new(number, build, command, sources),
+    match (commands.get(number).and_then(Option::as_ref), files.get(number)) {
+        (Some(command), Some(files)) => BuildFacts::new(number, build, command, files),
         _ => BuildFacts::log_only(number, build),
     }
 }

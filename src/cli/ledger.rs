@@ -14,6 +14,7 @@ use crate::{
 ///
 /// # Errors
 /// Nothing says where.
+#[cfg(feature = "history")]
 pub(super) fn root(flag: Option<&Path>, policy: &Policy) -> Result<PathBuf, CliError> {
     let settings = || policy.history.as_deref().map(|path| policy.resolve(path));
     flag.map(Path::to_owned).or_else(settings).or_else(data_directory).ok_or(CliError::Usage {
@@ -23,6 +24,7 @@ pub(super) fn root(flag: Option<&Path>, policy: &Policy) -> Result<PathBuf, CliE
 }
 
 /// `$XDG_DATA_HOME/bklog`, as other programs of the user keep their data.
+#[cfg(feature = "history")]
 fn data_directory() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_DATA_HOME").or_else(|| set("LOCALAPPDATA")).or_else(|| set("HOME").map(|home| home.join(".local/share")));
@@ -65,6 +67,7 @@ pub(super) fn is_plausible(at: jiff::Timestamp, now: jiff::Timestamp) -> bool {
 }
 
 /// What the surroundings of this process say of a run.
+#[cfg(feature = "history")]
 #[derive(Debug, Clone, Default)]
 pub(super) struct Surroundings {
     /// The commit: that of the CI job, else HEAD.
@@ -79,6 +82,7 @@ pub(super) struct Surroundings {
     pub(super) builder: Option<String>,
 }
 
+#[cfg(feature = "history")]
 impl Surroundings {
     /// Asks the CI system's variables, and git where they say nothing.
     pub(super) fn look(cwd: &Path) -> Self {
@@ -103,11 +107,13 @@ impl Surroundings {
 }
 
 /// When the builds of a log began, where it says that, and that time can be.
+#[cfg(feature = "history")]
 pub(super) fn logged_start(builds: &[Build]) -> Option<jiff::Timestamp> {
     history::logged_start(builds).filter(|at| is_plausible(*at, jiff::Timestamp::now()))
 }
 
 /// When the builds of a log began, if the log itself does not say: its file was written last when they ended.
+#[cfg(feature = "history")]
 pub(super) fn file_time(log: &str, builds: &[Build]) -> Option<jiff::Timestamp> {
     let modified = std::fs::metadata(log).ok().filter(std::fs::Metadata::is_file)?.modified().ok()?;
     let at = jiff::Timestamp::try_from(modified).ok()?;

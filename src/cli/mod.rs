@@ -1,6 +1,9 @@
 //! The command line: one file a command, what they share, and what their ends mean to the caller.
 
+mod calls;
 mod check;
+mod checking;
+mod commands;
 #[cfg(feature = "history")]
 mod earlier;
 mod error;

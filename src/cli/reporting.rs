@@ -13,7 +13,7 @@ use super::{error::CliError, exit_code};
 use crate::{
     policy::Policy,
     report::findings::{CheckJson, CheckMarkdown, CheckReport, CheckText, CodeQuality, FindingsWriter, GitHub, JUnit, Sarif},
-    rules::Severity,
+    rules::{self, Severity},
 };
 
 /// How findings are weighed and written.
@@ -66,9 +66,10 @@ enum FailOn {
 impl ReportArgs {
     /// The settings that hold: those of the file, and the flags over them.
     pub(super) fn policy(&self) -> Result<Policy, CliError> {
+        let rules = rules::names();
         let mut policy = match &self.config {
-            Some(path) => Policy::read(path)?,
-            None => Policy::find(&std::env::current_dir().unwrap_or_default())?,
+            Some(path) => Policy::read(path, &rules)?,
+            None => Policy::find(&std::env::current_dir().unwrap_or_default(), &rules)?,
         };
         policy.strict |= self.strict;
         Ok(policy)

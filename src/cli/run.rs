@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::{self, BufWriter, Read, Write},
+    io::{self, Read, Write},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
@@ -11,38 +11,33 @@ use std::{
 use clap::Args;
 
 use super::{
-    check::{arrival, layout, summaries},
+    calls::{self, Watch},
+    checking::{CheckingArgs, Stream, arrival},
     error::CliError,
     exit_code,
-    judging::EvidenceArgs,
+    judging::{Judged, working_directory},
     live::{Progress, outlive_the_first_interrupt},
     overall::Overall,
-    reporting::{CheckFormat, ReportArgs},
 };
 use crate::{
     build::{Build, collect::Collector},
+    evidence::build_command,
     log::Reader,
 };
 
-/// Run a build, show its output as it comes, and sum it up
+/// Run a build, show its output as it comes, check it and record it
 ///
-/// Works for `docker build`, `docker buildx build|bake`, `docker compose build`, `buildctl build` and for scripts that call them. Standard
-/// output and standard error stay apart. The exit code is the command's own when it fails.
+/// Works for `docker build`, `docker buildx build|bake`, `docker compose build`, `buildctl build` and for what calls them: a script, make.
+/// Context, Dockerfile and arguments are read from the calls. Standard output and standard error stay apart. The exit code is the command's
+/// own when it fails.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// The command and its arguments, best behind `--`
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
 
-    /// Do not show the command's output
-    #[arg(long, short)]
-    quiet: bool,
-
     #[command(flatten)]
-    evidence: EvidenceArgs,
-
-    #[command(flatten)]
-    report: ReportArgs,
+    checking: CheckingArgs,
 }
 
 /// A piece of output, and from which of the two streams.
@@ -59,11 +54,14 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// Runs the command.
 pub(super) fn run(args: &RunArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
+    let checking = &args.checking;
     // Wrong settings are said when the build is over: they must not keep it from running.
-    let policy = args.report.policy();
-    let mut child = spawn(&args.command)?;
+    let policy = checking.report.policy();
+    let words: Vec<String> = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let watch = if build_command::is_build(&words) { None } else { Watch::new() };
+    let mut child = spawn(&args.command, watch.as_ref())?;
     outlive_the_first_interrupt();
-    let progress = Progress::new(args.quiet);
+    let progress = Progress::new(checking.quiet);
     let (sender, pieces) = mpsc::sync_channel(WAITING_PIECES);
     for (stream, is_error) in streams(&mut child) {
         let sender = sender.clone();
@@ -78,7 +76,7 @@ pub(super) fn run(args: &RunArgs, color: anstream::ColorChoice) -> Result<u8, Cl
     }));
     let mut gone = false;
     for Piece { bytes, is_error } in pieces {
-        if !args.quiet && !gone {
+        if !checking.quiet && !gone {
             // The build goes on without a reader: stopping it would be worse than not showing it.
             gone = progress.aside(bytes.ends_with(b"\n"), || show(&bytes, is_error)).is_err();
         }
@@ -91,25 +89,32 @@ pub(super) fn run(args: &RunArgs, color: anstream::ColorChoice) -> Result<u8, Cl
     if builds.is_empty() {
         return Ok(code);
     }
-    let words: Vec<String> = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let (report, redactor) = args.evidence.made_by(&words).judge(&name(&args.command), &builds, &remarks, &policy?)?;
-    let layout = layout(&console::Term::stderr());
+    let mut notes = Vec::new();
+    let calls = calls::builds(&words, &working_directory(), watch.as_ref(), &mut notes);
+    drop(watch);
+    let judged = Judged { name: &name(&args.command), builds: &builds, remarks: &remarks, calls: &calls, notes: &notes, is_run: true };
     // What the build printed stands on standard output; what is said of it goes where its progress went.
-    let mut out = BufWriter::new(anstream::AutoStream::new(io::stderr().lock(), color));
-    if args.report.format == CheckFormat::Text {
-        writeln!(out)?;
-        summaries(builds, layout, &redactor, &mut out)?;
+    let report = policy.and_then(|policy| checking.report(&judged, &policy, Stream::Error, "\n", color));
+    match report {
+        Ok(report) if status.success() => Ok(checking.report.exit_code(&report, code)),
+        Ok(_) => Ok(code),
+        // The build's own failure is the news.
+        Err(error) if !status.success() => {
+            error.print(color);
+            Ok(code)
+        }
+        Err(error) => Err(error),
     }
-    args.report.write(&report, layout.width, &mut out)?;
-    out.flush()?;
-    Ok(if status.success() { args.report.exit_code(&report, code) } else { code })
 }
 
 /// Starts the command. Its progress is asked for in plain form, because it is read, and shown as it comes.
-fn spawn(words: &[OsString]) -> Result<Child, CliError> {
+fn spawn(words: &[OsString], watch: Option<&Watch>) -> Result<Child, CliError> {
     let Some((program, arguments)) = words.split_first() else { return Err(CliError::TerminalInput) };
     let mut command = Command::new(program);
     command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(watch) = watch {
+        command.env("PATH", watch.path());
+    }
     if std::env::var_os("BUILDKIT_PROGRESS").is_none() {
         command.env("BUILDKIT_PROGRESS", "plain");
     }

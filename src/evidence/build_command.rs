@@ -168,6 +168,16 @@ pub fn parse_words(words: &[String], cwd: &Path, env: &Env<'_>) -> Result<BuildC
     Ok(command)
 }
 
+/// Says whether words are a call that builds, whatever stands in front of it.
+pub fn is_build(words: &[String]) -> bool {
+    wrappers::unwrap(words).is_some()
+}
+
+/// The text that words give a shell to run: `bash -c TEXT`.
+pub fn shell_text(words: &[String]) -> Option<&str> {
+    wrappers::shell_text(words)
+}
+
 /// The script that a command runs (`bash build.sh`, `./deploy.sh`), for the caller to read and hand to
 /// [`find_builds_in_script`]; `None` where the command is a build itself or runs no file by its path.
 pub fn script_path(words: &[String]) -> Option<&str> {
@@ -222,7 +232,7 @@ fn docker_build(args: &[String], client: ClientKind, cwd: &Path, env: &Env<'_>) 
     let [context] = parsed.positional.as_slice() else {
         return Err(CommandError::Context { program, count: parsed.positional.len() });
     };
-    let mut target = BuildTarget::new(plain_context(context, cwd));
+    let mut target = BuildTarget::new(ContextSource::plain(context, cwd));
     target.dockerfile = parsed.last("file").filter(|f| !f.is_empty()).map(str::to_owned);
     target.resolve_dockerfile(Some(cwd));
     if target.context.local_dir().is_none() {
@@ -264,17 +274,6 @@ fn docker_build(args: &[String], client: ClientKind, cwd: &Path, env: &Env<'_>) 
     let mut command = BuildCommand::new(client, cwd, &parsed);
     command.targets.push(target);
     Ok(command)
-}
-
-/// The context of a plain build: standard input, a URL, or a directory whatever it is called.
-fn plain_context(typed: &str, cwd: &Path) -> ContextSource {
-    if typed == "-" {
-        ContextSource::Stdin
-    } else if is_remote(typed) {
-        ContextSource::Remote(typed.to_owned())
-    } else {
-        ContextSource::dir(typed, cwd)
-    }
 }
 
 fn bake_command(args: &[String], cwd: &Path, env: &Env<'_>) -> Result<BuildCommand, CommandError> {

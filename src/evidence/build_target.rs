@@ -68,6 +68,15 @@ impl ContextSource {
         Self::dir(typed, base)
     }
 
+    /// The context of a plain build: standard input, a URL, or a directory whatever it is called.
+    pub fn plain(typed: &str, base: &Path) -> Self {
+        match typed {
+            "-" => Self::Stdin,
+            remote if is_remote(remote) => Self::Remote(remote.to_owned()),
+            directory => Self::dir(directory, base),
+        }
+    }
+
     /// A directory, `typed` being relative to `base`. buildx's `cwd://` prefix is taken off.
     pub fn dir(typed: &str, base: &Path) -> Self {
         let local = typed.strip_prefix("cwd://").unwrap_or(typed);
@@ -83,20 +92,10 @@ impl ContextSource {
     }
 }
 
-/// Says whether BuildKit fetches `context` itself: an `http(s)`, `git` or `ssh` URL, an scp-like
-/// `git@host:path`, or docker's `github.com/` shorthand (buildx `util/urlutil`, BuildKit `gitutil`).
+/// Says whether BuildKit fetches `context` itself: what an `ADD` would fetch, or one of docker's shorthands
+/// (moby `builder/remotecontext/urlutil`, buildx).
 pub fn is_remote(context: &str) -> bool {
-    const PREFIXES: [&str; 7] = ["http://", "https://", "git://", "ssh://", "git@", "github.com/", "sftp://"];
-    if PREFIXES.iter().any(|p| context.starts_with(p)) {
-        return true;
-    }
-    // `user@host:path` of scp, which may hold no path separator in front of the colon.
-    let Some((host, path)) = context.split_once(':') else {
-        return false;
-    };
-    host.split_once('@').is_some_and(|(user, host)| {
-        !user.is_empty() && !host.is_empty() && !path.is_empty() && !path.starts_with("//") && !host.contains('/') && !user.contains('/')
-    })
+    crate::build::is_remote(context) || ["github.com/", "git@"].iter().any(|start| context.starts_with(start))
 }
 
 /// Takes `.` and `..` out of a path by its text alone, as Go's `filepath.Clean` does.

@@ -171,6 +171,15 @@ impl Repository {
         &self.git_dir
     }
 
+    /// The branch that is checked out; `None` at no branch.
+    ///
+    /// The file is read, as every git writes it; other stores of references say so in it, and then nothing is known.
+    pub fn branch(&self) -> Option<String> {
+        let head = std::fs::read_to_string(self.git_dir.join("HEAD")).ok()?;
+        let branch = head.strip_prefix("ref: refs/heads/")?.trim_end();
+        (branch != ".invalid").then(|| branch.to_owned())
+    }
+
     /// Says whether there is no work tree.
     pub fn is_bare(&self) -> bool {
         self.root.is_none()

@@ -8,7 +8,7 @@ use crate::evidence::build_target::BuildTarget;
 use crate::evidence::context::content::ContentId;
 use crate::evidence::dockerfile::dependencies::Origin;
 use crate::evidence::dockerfile::environment::Base;
-use crate::rules::finding::{Confidence, Severity};
+use crate::finding::{Confidence, Severity};
 
 use super::by_image::Shown;
 use super::judge::{Judge, Raised, Said};

@@ -13,7 +13,7 @@ use crate::evidence::dockerfile::dependencies::Origin;
 use crate::evidence::dockerfile::environment::Base;
 use crate::evidence::go_match::below_root;
 use crate::evidence::image::{Image, ImageError, familiar};
-use crate::rules::finding::{Confidence, Severity};
+use crate::finding::{Confidence, Severity};
 
 use super::judge::{Input, Judge, Raised, Said, first_line};
 use super::layer_files::{Compared, Place};
@@ -51,7 +51,7 @@ pub(super) fn assign(input: &Input<'_>, notes: &mut Vec<String>) -> Vec<Option<(
 }
 
 fn assign_one(input: &Input<'_>, image: &Image, notes: &mut Vec<String>) -> Option<(usize, Option<String>)> {
-    let command = |number: usize| -> Option<&BuildCommand> { input.commands.get(number).or(input.commands.last()) };
+    let command = |number: usize| -> Option<&BuildCommand> { input.commands.get(number).and_then(Option::as_ref) };
     let shown = || image.names.first().cloned().unwrap_or_else(|| "the image".to_owned());
     let named = |names: &[String]| names.iter().any(|name| image.names.contains(&familiar(name)));
     let has_digest = |build: &Build| build.image.digest.as_ref().is_some_and(|digest| image.digests.contains(digest));

@@ -9,7 +9,7 @@ use crate::evidence::context;
 use crate::evidence::context::content::{ContentId, identify};
 use crate::evidence::context::transfer::Figure;
 use crate::evidence::ignore::IgnoreRules;
-use crate::rules::finding::{Confidence, InLog, Severity};
+use crate::finding::{Confidence, InLog, Severity};
 
 use super::contexts::{figure, known};
 use super::judge::{Judge, Raised, Said, first_line};

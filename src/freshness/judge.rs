@@ -10,9 +10,10 @@ use crate::evidence::build_target::{BuildTarget, Env};
 use crate::evidence::git::GitError;
 use crate::evidence::image::Image;
 use crate::evidence::remote_code;
-use crate::rules::finding::{Confidence, Finding, InLog, Location, Severity};
+use crate::finding::{Confidence, Finding, InLog, Location, Severity};
 
 use super::past::{Copies, Past};
+use super::plan::Sources;
 use super::sync::{Listing, Snapshot};
 use super::tree::Reference;
 use super::verdict::{RunRef, StepVerdict, Verdict};
@@ -21,8 +22,10 @@ use super::verdict::{RunRef, StepVerdict, Verdict};
 pub struct Input<'a> {
     /// The builds of the log, in order.
     pub builds: &'a [Build],
-    /// The command of each build, where it is known; the last one also counts for the builds after it.
-    pub commands: &'a [BuildCommand],
+    /// The command of each build, where it is known ([`super::assign`]).
+    pub commands: &'a [Option<BuildCommand>],
+    /// Their Dockerfiles.
+    pub sources: &'a Sources,
     /// The commit that was to be built; HEAD where it is not given.
     pub commit: Option<&'a str>,
     /// The commit to compare with, before the last recorded run.
@@ -79,6 +82,8 @@ pub struct Report {
     pub changed: Vec<String>,
     /// Those of them that an ignore file keeps out: the build, the file from the context's root, the ignore file.
     pub ignored: Vec<(usize, String, String)>,
+    /// The branch that is checked out, where one is.
+    pub branch: Option<String>,
     /// What could not be used as evidence, and why.
     pub notes: Vec<String>,
 }
@@ -87,7 +92,7 @@ pub struct Report {
 pub fn check(input: &Input<'_>) -> Report {
     let mut judge = Judge::new(input);
     for (number, build) in input.builds.iter().enumerate() {
-        let command = input.commands.get(number).or(input.commands.last());
+        let command = input.commands.get(number).and_then(Option::as_ref);
         judge.build(number, build, command);
     }
     judge.finish()
@@ -341,6 +346,7 @@ impl<'a> Judge<'a> {
         self.report.steps = self.verdicts.into_values().collect();
         let head = self.trees.values().flatten().next();
         self.report.head = head.map(|reference| reference.work.head.clone());
+        self.report.branch = head.filter(|reference| reference.is_head()).and_then(|reference| reference.work.repository().branch());
         self.report.commit = match (self.input.commit, head) {
             (_, Some(reference)) if reference.known => Some(reference.commit.clone()),
             (Some(asked), _) => Some(asked.to_owned()),

@@ -125,7 +125,8 @@ impl Case {
         let command = build_command::parse(command, &root, &env).unwrap();
         let input = Input {
             builds: &builds,
-            commands: &[command],
+            commands: &[Some(command)],
+            sources: &Sources::default(),
             commit,
             since: None,
             builder: None,
@@ -236,6 +237,7 @@ fn with_the_log_alone_a_cached_copy_is_unknown() {
     let input = Input {
         builds: &builds,
         commands: &[],
+        sources: &Sources::default(),
         commit: None,
         since: None,
         builder: None,

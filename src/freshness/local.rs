@@ -9,7 +9,7 @@ use crate::evidence::context::Entry;
 use crate::evidence::context::transfer::Figure;
 use crate::evidence::glob::CopySelection;
 use crate::evidence::ignore::IgnoreRules;
-use crate::rules::finding::Confidence;
+use crate::finding::Confidence;
 
 use super::layer_files::Compared;
 use super::plan::Use;

@@ -4,6 +4,7 @@
 //! ([`tree`]), on what the Dockerfile takes from where ([`plan`]), and on what earlier runs left ([`past`]). [`judge`] puts them
 //! together. What only the image can tell, it does not claim.
 
+pub mod assign;
 mod bases;
 mod by_image;
 mod contexts;

@@ -1,7 +1,9 @@
 //! What a build was asked to do: its targets, their Dockerfiles, and which files each command takes from where.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::build::{Build, Format, Step};
 use crate::evidence::build_target::{BuildTarget, ContextSource};
@@ -25,8 +27,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Reads the Dockerfile of a target.
-    pub fn read(target: &BuildTarget) -> Self {
+    fn read(target: &BuildTarget) -> Self {
         if let Some(inline) = &target.dockerfile_inline {
             return Self::Read(inline.clone().into_bytes(), None);
         }
@@ -39,6 +40,30 @@ impl Source {
                 Ok(bytes) => Self::Read(bytes, Some(path.clone())),
                 Err(cause) => Self::Missing(format!("{} cannot be read: {cause}", path.display())),
             },
+        }
+    }
+}
+
+/// Dockerfiles, each read once: they are needed to find the command of a build, to judge it, and to show its lines.
+#[derive(Debug, Default)]
+pub struct Sources {
+    read: RefCell<HashMap<PathBuf, Rc<Source>>>,
+}
+
+impl Sources {
+    /// The Dockerfile of a target.
+    pub fn of(&self, target: &BuildTarget) -> Rc<Source> {
+        let Some(path) = target.dockerfile_path.as_ref().filter(|_| target.dockerfile_inline.is_none()) else {
+            return Rc::new(Source::read(target));
+        };
+        self.read.borrow_mut().entry(path.clone()).or_insert_with(|| Rc::new(Source::read(target))).clone()
+    }
+
+    /// The Dockerfile of a target, where it is one that BuildKit would take.
+    pub fn dockerfile(&self, target: &BuildTarget) -> Option<Dockerfile> {
+        match &*self.of(target) {
+            Source::Read(bytes, _) => Dockerfile::parse(bytes).ok(),
+            Source::Missing(_) => None,
         }
     }
 }

@@ -60,8 +60,8 @@ impl Judge<'_> {
     ) {
         let sharing = Sharing::of(Some(command), build);
         let keys = KeyMaker::new(sharing, self.input.builder, Some(command), build, self.input.env);
-        let source = Source::read(target);
-        let on_disk = match &source {
+        let source = self.input.sources.of(target);
+        let on_disk = match &*source {
             Source::Read(bytes, _) => match Dockerfile::parse(bytes) {
                 Ok(file) => Some(file),
                 Err(error) => {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::build::{Status, Step};
 use crate::evidence::build_target::BuildTarget;
 use crate::evidence::dockerfile::dependencies::{Origin, Via};
-use crate::rules::finding::{Confidence, Severity};
+use crate::finding::{Confidence, Severity};
 
 use super::by_image::{Shown, Through};
 use super::judge::{Judge, Raised, Said, first_line};

@@ -2,7 +2,7 @@
 
 use crate::build::{Build, Outcome, Step};
 use crate::evidence::build_target::BuildTarget;
-use crate::rules::finding::{Confidence, Severity};
+use crate::finding::{Confidence, Severity};
 
 use super::judge::{Judge, Raised, Said, first_line};
 use super::local::{count, short};
@@ -50,7 +50,7 @@ impl Judge<'_> {
             let Some(reference) = &state.reference else {
                 continue;
             };
-            let in_log = crate::rules::finding::InLog { build: number, index: None, line: Some(build.lines.0), step: None, status: None };
+            let in_log = crate::finding::InLog { build: number, index: None, line: Some(build.lines.0), step: None, status: None };
             if !reference.is_head() && !self.has_finding(number, "commit-mismatch", None) {
                 let head = &reference.work.head;
                 let raised = Raised {
@@ -88,7 +88,7 @@ impl Judge<'_> {
     }
 
     fn has_finding(&self, build: usize, rule: &str, _target: Option<&str>) -> bool {
-        let here = |finding: &crate::rules::finding::Finding| {
+        let here = |finding: &crate::finding::Finding| {
             finding.rule == rule && finding.in_log.as_ref().is_some_and(|at| at.build == build && at.index.is_none())
         };
         self.report.findings.iter().any(here)

@@ -15,11 +15,8 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Accepted, Bust, Demands, Policy, Service, Sources, nearest::nearest};
-use crate::{
-    evidence::ignore::IgnoreRules,
-    rules::{self, Severity},
-};
+use super::{Accepted, Bust, Demands, Policy, Service, Sources};
+use crate::{evidence::ignore::IgnoreRules, finding::Severity, nearest::nearest};
 
 /// Why a settings file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -131,18 +128,18 @@ enum Level {
     Off,
 }
 
-/// Reads settings. `path` names the file in messages.
+/// Reads settings. `path` names the file in messages, `rules` are the names of the rules that there are.
 ///
 /// # Errors
 /// The text is no TOML, a key is not known, or a value is of the wrong kind.
-pub fn parse(text: &str, path: &Path) -> Result<Policy, PolicyError> {
+pub fn parse(text: &str, path: &Path, rules: &[&str]) -> Result<Policy, PolicyError> {
     let wrong = |span: Option<Range<usize>>, message: String| PolicyError::Wrong {
         path: path.to_owned(),
         line: span.map_or(1, |span| 1 + text.as_bytes().iter().take(span.start).filter(|byte| **byte == b'\n').count()),
         message,
     };
     let table = DeTable::parse(text).map_err(|error| wrong(error.span(), error.message().to_owned()))?;
-    unknown_keys(table.get_ref()).map_err(|(span, message)| wrong(Some(span), message))?;
+    unknown_keys(table.get_ref(), rules).map_err(|(span, message)| wrong(Some(span), message))?;
     let file: File = toml::from_str(text).map_err(|error| wrong(error.span(), error.message().to_owned()))?;
     let place = |key: &str| table.get_ref().get(key).map(Spanned::span);
     let patterns = |key: &str, patterns: &[String]| {
@@ -211,7 +208,7 @@ impl Level {
 type Unknown = (Range<usize>, String);
 
 /// Finds the first key that nobody knows, and says which one was probably meant.
-fn unknown_keys(file: &DeTable<'_>) -> Result<(), Unknown> {
+fn unknown_keys(file: &DeTable<'_>, names: &[&str]) -> Result<(), Unknown> {
     known(file, fields_of::<File>(), "")?;
     for (key, fields) in [
         ("sources", fields_of::<FileSources>()),
@@ -231,9 +228,8 @@ fn unknown_keys(file: &DeTable<'_>) -> Result<(), Unknown> {
             }
         }
     }
-    let names: Vec<&str> = rules::all().iter().map(|meta| meta.name).collect();
     if let Some(DeValue::Table(table)) = file.get("rules").map(Spanned::get_ref) {
-        known(table, &names, "rules")?;
+        known(table, names, "rules")?;
     }
     if let Some(DeValue::Array(accepted)) = file.get("accept").map(Spanned::get_ref) {
         for entry in accepted {
@@ -243,7 +239,7 @@ fn unknown_keys(file: &DeTable<'_>) -> Result<(), Unknown> {
                 && let DeValue::String(name) = rule.get_ref()
                 && !names.contains(&name.as_ref())
             {
-                return Err((rule.span(), unknown_message("rule", name, &names)));
+                return Err((rule.span(), unknown_message("rule", name, names)));
             }
         }
     }
@@ -307,14 +303,16 @@ fn fields_of<T: for<'d> Deserialize<'d>>() -> &'static [&'static str] {
 mod tests {
     use super::*;
 
+    const RULES: &[&str] = &["stale-copy", "stale-run", "cold-cache", "bust-ineffective"];
+
     fn message(text: &str) -> String {
-        parse(text, Path::new("bklog.toml")).unwrap_err().to_string()
+        parse(text, Path::new("bklog.toml"), RULES).unwrap_err().to_string()
     }
 
     #[test]
     fn the_example_is_right_and_names_every_key() {
         let text = include_str!("../../docs/bklog.example.toml");
-        let policy = parse(text, Path::new("bklog.example.toml")).unwrap();
+        let policy = parse(text, Path::new("bklog.example.toml"), RULES).unwrap();
         assert_eq!(policy.services.len(), 2);
         assert!(!policy.accepted.is_empty());
         for fields in [
@@ -357,9 +355,9 @@ mod tests {
 
     #[test]
     fn nothing_is_a_policy_too() {
-        let policy = parse("", Path::new("x")).unwrap();
+        let policy = parse("", Path::new("x"), RULES).unwrap();
         assert!(!policy.strict && policy.severity("stale-copy").is_none());
-        let policy = parse("[rules]\nstale-copy = \"off\"\ncold-cache = \"error\"\n", Path::new("x")).unwrap();
+        let policy = parse("[rules]\nstale-copy = \"off\"\ncold-cache = \"error\"\n", Path::new("x"), RULES).unwrap();
         assert_eq!(policy.severity("stale-copy"), Some(None));
         assert_eq!(policy.severity("cold-cache"), Some(Some(Severity::Error)));
     }

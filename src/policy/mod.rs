@@ -4,7 +4,6 @@
 //! knows is an error, with the line and the name that was probably meant: a rule that is misspelled protects nothing.
 
 mod file;
-pub mod nearest;
 pub mod sources;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +11,7 @@ use std::path::{Path, PathBuf};
 pub use file::{PolicyError, parse};
 pub use sources::Sources;
 
-use crate::rules::Severity;
+use crate::finding::Severity;
 
 /// The name of the file.
 pub const FILE_NAME: &str = "bklog.toml";
@@ -102,29 +101,30 @@ pub struct Accepted {
 }
 
 impl Policy {
-    /// Reads the settings that hold in a directory: those of the nearest file above it, else the defaults.
+    /// Reads the settings that hold in a directory: those of the nearest file above it, else the defaults. `rules` are the names of the
+    /// rules that there are.
     ///
     /// # Errors
     /// The file cannot be read or is wrong.
-    pub fn find(directory: &Path) -> Result<Self, PolicyError> {
+    pub fn find(directory: &Path, rules: &[&str]) -> Result<Self, PolicyError> {
         match directory.ancestors().map(|above| above.join(FILE_NAME)).find(|path| path.is_file()) {
-            Some(path) => Self::read(&path),
+            Some(path) => Self::read(&path, rules),
             None => Ok(Self::default()),
         }
     }
 
-    /// Reads a settings file.
+    /// Reads a settings file. `rules` are the names of the rules that there are.
     ///
     /// # Errors
     /// The file cannot be read or is wrong.
-    pub fn read(path: &Path) -> Result<Self, PolicyError> {
+    pub fn read(path: &Path, rules: &[&str]) -> Result<Self, PolicyError> {
         let unreadable = |cause| PolicyError::Read { path: path.to_owned(), cause };
         let size = std::fs::metadata(path).map_err(unreadable)?.len();
         if size > LARGEST {
             return Err(PolicyError::TooLarge { path: path.to_owned(), bytes: size });
         }
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        let mut policy = parse(&text, path)?;
+        let mut policy = parse(&text, path, rules)?;
         policy.path = Some(path.to_owned());
         Ok(policy)
     }

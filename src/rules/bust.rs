@@ -13,7 +13,7 @@ use crate::{
         dockerfile::{Command, CommandKind, dependencies::Origin},
         remote_code,
     },
-    policy::nearest::nearest,
+    nearest::nearest,
     redact::names::wildcard,
 };
 

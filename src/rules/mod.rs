@@ -15,7 +15,6 @@ pub mod cold_cache;
 pub mod commit_mismatch;
 pub mod dirty_tree;
 pub mod facts;
-pub mod finding;
 pub mod findings;
 pub mod ignored_change;
 pub mod inline_cache;
@@ -31,8 +30,8 @@ pub mod sync_blind_spot;
 #[cfg(test)]
 mod testing;
 
+pub use crate::finding::{self, Confidence, Finding, InLog, Location, Severity};
 pub use facts::{BuildFacts, EarlierRun, EarlierRuns, Facts, GitFacts, NoHistory, SourceFile, TargetFacts};
-pub use finding::{Confidence, Finding, InLog, Location, Severity};
 pub use findings::{Draft, Findings, judge};
 pub use meta::{Docs, Meta};
 
@@ -75,6 +74,11 @@ pub static LOG_RULES: &[&dyn LogRule] = &[
 /// All rules.
 pub fn all() -> Vec<&'static Meta> {
     LOG_RULES.iter().map(|rule| rule.meta()).collect()
+}
+
+/// The names of all rules, as the settings may use them.
+pub fn names() -> Vec<&'static str> {
+    all().iter().map(|meta| meta.name).collect()
 }
 
 /// The rule of a name.

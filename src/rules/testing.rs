@@ -85,7 +85,7 @@ impl Case {
     /// All findings of the case.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let (builds, remarks) = self.builds();
-        let policy: Policy = policy::parse(&self.policy, Path::new("bklog.toml")).unwrap();
+        let policy: Policy = policy::parse(&self.policy, Path::new("bklog.toml"), &crate::rules::names()).unwrap();
         let commands: Vec<BuildCommand> =
             self.commands.iter().map(|(command, _)| build_command::parse(command, Path::new("/w"), &|_| None).unwrap()).collect();
         let sources: Vec<Vec<Option<SourceFile>>> = self

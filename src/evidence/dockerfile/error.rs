@@ -138,32 +138,3 @@ pub enum Problem {
 fn did_you_mean(near: &Option<String>) -> String {
     near.as_ref().map(|near| format!(" (did you mean {near}?)")).unwrap_or_default()
 }
-
-/// The option nearest to `name`, at most two edits away (BuildKit's `util/suggest`).
-pub(super) fn nearest<'o>(name: &str, options: impl IntoIterator<Item = &'o str>) -> Option<&'o str> {
-    options
-        .into_iter()
-        .map(|option| (distance(name, option), option))
-        .filter(|(distance, _)| (1..3).contains(distance))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, option)| option)
-}
-
-/// Levenshtein's distance; 3 stands for everything above 2.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().collect());
-    if a.len().abs_diff(b.len()) > 2 {
-        return 3;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut next = vec![i + 1];
-        let mut left = i + 1;
-        for ((y, above), diagonal) in b.iter().zip(row.iter().skip(1)).zip(&row) {
-            left = (diagonal + usize::from(x != y)).min(above + 1).min(left + 1);
-            next.push(left);
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(3).min(3)
-}

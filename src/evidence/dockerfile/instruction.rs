@@ -2,9 +2,10 @@
 
 use crate::log::name::KEYWORDS;
 
-use super::error::{Problem, nearest};
+use super::error::Problem;
 use super::mount::Mount;
 use super::{Arguments, Command, CommandKind, Copy, Dockerfile, Node, Run, Stage, lines};
+use crate::nearest::suggested_by_buildkit;
 
 /// What one line of a Dockerfile is.
 pub(super) enum Read {
@@ -17,7 +18,7 @@ fn keyword_of(word: &str) -> Result<&'static str, Problem> {
     if let Some(keyword) = KEYWORDS.iter().find(|k| **k == upper) {
         return Ok(keyword);
     }
-    let near = nearest(&upper, KEYWORDS).map(|near| match word.to_lowercase() == word {
+    let near = suggested_by_buildkit(&upper, KEYWORDS).map(|near| match word.to_lowercase() == word {
         true => near.to_lowercase(),
         false if upper == word => near.to_owned(),
         false => near.to_lowercase(),
@@ -50,7 +51,7 @@ impl Flags {
             let Some((_, kind)) = known.iter().find(|(known, _)| *known == name) else {
                 return Err(Problem::UnknownFlag {
                     name: name.to_owned(),
-                    near: nearest(name, known.iter().map(|(k, _)| *k)).map(str::to_owned),
+                    near: suggested_by_buildkit(name, known.iter().map(|(k, _)| *k)).map(str::to_owned),
                 });
             };
             if *kind != FlagKind::Many && read.text(name).is_some() {

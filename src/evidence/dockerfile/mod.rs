@@ -203,18 +203,8 @@ impl Heredoc {
 impl Copy {
     /// The sources that are files of a context: all but URLs and git repositories (which only ADD may have).
     pub fn local_sources(&self) -> impl Iterator<Item = &str> {
-        self.sources.iter().map(String::as_str).filter(|source| !is_remote(source))
+        self.sources.iter().map(String::as_str).filter(|source| !crate::build::is_remote(source))
     }
-}
-
-/// Says whether an ADD source is fetched from somewhere: a URL or a git reference (BuildKit `util/gitutil`).
-pub fn is_remote(source: &str) -> bool {
-    let scheme = ["http://", "https://", "git://", "ssh://", "git@"];
-    scheme.iter().any(|s| source.starts_with(s))
-        || source.split_once(':').is_some_and(|(host, path)| {
-            // scp's form, user@host:path.
-            host.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty() && !host.contains('/') && !path.is_empty())
-        })
 }
 
 /// One instruction as the line parser leaves it.

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{CheckReport, FindingsWriter};
+use super::{CheckReport, FindingsWriter, RunHead};
 use crate::{build::Status, freshness::StepVerdict, rules::Finding};
 
 /// The name of the schema.
@@ -20,6 +20,11 @@ pub struct CheckJson;
 #[derive(Serialize)]
 struct Document<'a> {
     schema: &'static str,
+    project: &'a Option<String>,
+    commit: &'a Option<String>,
+    branch: &'a Option<String>,
+    /// The id of the run in the history, where it was recorded.
+    recorded_as: &'a Option<String>,
     steps: Vec<StepView<'a>>,
     findings: Vec<FindingView<'a>>,
     summary: Summary,
@@ -85,8 +90,13 @@ struct Summary {
 impl FindingsWriter for CheckJson {
     fn write(&self, report: &CheckReport, out: &mut dyn Write) -> io::Result<()> {
         let counts = report.counts();
+        let RunHead { project, commit, branch, recorded } = report.run();
         let document = Document {
             schema: SCHEMA,
+            project,
+            commit,
+            branch,
+            recorded_as: recorded,
             steps: steps(report),
             findings: report
                 .findings()

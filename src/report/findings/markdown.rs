@@ -19,6 +19,14 @@ impl FindingsWriter for CheckMarkdown {
         let verdicts = if counts.verdicts().is_empty() { "no copied step".to_owned() } else { counts.verdicts() };
         let findings = if counts.findings().is_empty() { "no findings".to_owned() } else { counts.findings() };
         writeln!(out, "### bklog check: {verdicts} · {findings}\n")?;
+        let run = report.run();
+        let mut of: Vec<String> = run.project.iter().map(|project| escape::markdown(project)).collect();
+        of.extend(run.commit.as_ref().map(|commit| format!("commit {}", escape::markdown(commit.get(..12).unwrap_or(commit)))));
+        of.extend(run.branch.as_ref().map(|branch| format!("branch {}", escape::markdown(branch))));
+        of.extend(run.recorded.as_ref().map(|run| format!("recorded as run {}", escape::markdown(run))));
+        if !of.is_empty() {
+            writeln!(out, "{}\n", of.join(" · "))?;
+        }
         if report.shown().next().is_some() {
             writeln!(out, "| | rule | step | what | do |\n|---|---|---|---|---|")?;
             for finding in report.shown() {

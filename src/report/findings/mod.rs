@@ -33,10 +33,24 @@ use crate::{
     rules::{Finding, Severity},
 };
 
+/// Which run a report is of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunHead {
+    /// The project.
+    pub project: Option<String>,
+    /// The commit, in full where it is known.
+    pub commit: Option<String>,
+    /// The branch.
+    pub branch: Option<String>,
+    /// The id under which the run was recorded.
+    pub recorded: Option<String>,
+}
+
 /// Verdicts and findings of one log, without secrets.
 #[derive(Debug, Clone, Default)]
 pub struct CheckReport {
     log: String,
+    run: RunHead,
     verdicts: Vec<StepVerdict>,
     findings: Vec<Finding>,
     notes: Vec<String>,
@@ -99,7 +113,21 @@ impl CheckReport {
         }
         redactor.clean_lines(&mut notes);
         let counts = count(&verdicts, &findings);
-        Self { log: redactor.text(log).into_owned(), verdicts, findings, notes, counts }
+        Self { log: redactor.text(log).into_owned(), run: RunHead::default(), verdicts, findings, notes, counts }
+    }
+
+    /// Says which run it is of.
+    pub fn of_run(mut self, mut run: RunHead, redactor: &Redactor) -> Self {
+        for text in [&mut run.project, &mut run.commit, &mut run.branch].into_iter().flatten() {
+            redactor.clean(text);
+        }
+        self.run = run;
+        self
+    }
+
+    /// Which run it is of.
+    pub fn run(&self) -> &RunHead {
+        &self.run
     }
 
     /// The name of the log.

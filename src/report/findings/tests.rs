@@ -85,7 +85,14 @@ fn ordinary() -> CheckReport {
         verdict(7, "[backend stage-1 6/9] COPY . /app/", Verdict::Stale, "api/auth.py was not read again"),
         verdict(4, "[backend builder 1/5] COPY requirements.txt ./", Verdict::Fresh, "requirements.txt did not change"),
     ];
-    CheckReport::new("deploy.log", verdicts, findings, vec!["the history is empty".to_owned()], &Redactor::default())
+    let run = RunHead {
+        project: Some("watchparty".to_owned()),
+        commit: Some("9f2c1e4bd0c31c6f6f5ee7b1cbb7a4b0c8d1e2f3".to_owned()),
+        branch: Some("main".to_owned()),
+        recorded: Some("20261121T081426-9f2c1e4-0a1b2c3d4e5f".to_owned()),
+    };
+    let report = CheckReport::new("deploy.log", verdicts, findings, vec!["the history is empty".to_owned()], &Redactor::default());
+    report.of_run(run, &Redactor::default())
 }
 
 /// Everything that can break a format, in every text.
@@ -113,6 +120,15 @@ fn report_of(text: &str) -> CheckReport {
         vec![verdict(3, text, Verdict::Suspect, text)],
         vec![hostile, suppressed, plain],
         vec![text.to_owned()],
+        &Redactor::default(),
+    )
+    .of_run(
+        RunHead {
+            project: Some(text.to_owned()),
+            commit: Some(text.to_owned()),
+            branch: Some(text.to_owned()),
+            recorded: Some(text.to_owned()),
+        },
         &Redactor::default(),
     )
 }

@@ -42,6 +42,7 @@ impl FindingsWriter for CheckText {
         };
         let mut parts = vec![verdicts];
         parts.extend(Some(counts.findings()).filter(|text| !text.is_empty()));
+        parts.extend(report.run().recorded.as_ref().map(|run| format!("recorded as run {}", escape::ci(run))));
         parts.extend(report.shown().next().map(|finding| format!("bklog explain {}", finding.rule)));
         writeln!(out, "{}", parts.join(&painted(DIM, " · ")))
     }

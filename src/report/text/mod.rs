@@ -8,11 +8,15 @@ mod table;
 pub mod totals;
 pub mod trend;
 
-use std::io::{self, Write};
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+};
 
-use super::{BuildWriter, escape, savings::Savings, units};
+use super::{BuildWriter, escape, findings::CheckReport, savings::Savings, units};
 use crate::{
-    build::{Build, DurationSource, Outcome},
+    build::{Build, DurationSource, Outcome, Step},
+    freshness::Verdict,
     redact::Redacted,
 };
 use style::{BOLD, DIM, painted};
@@ -44,12 +48,41 @@ pub struct ShowText {
     layout: Layout,
     savings: Savings,
     written: bool,
+    /// What stands in front of the headline of the next build.
+    head: Vec<String>,
+    /// The verdicts that the table marks, by build and step.
+    verdicts: HashMap<(usize, u32), Verdict>,
+    /// Builds written so far.
+    builds: usize,
 }
 
 impl ShowText {
     /// Makes a writer.
     pub fn new(layout: Layout) -> Self {
-        Self { layout, savings: Savings::default(), written: false }
+        let (savings, head, verdicts) = (Savings::default(), Vec::new(), HashMap::new());
+        Self { layout, savings, written: false, head, verdicts, builds: 0 }
+    }
+
+    /// Says first of which run the builds are, and marks the steps that hold old code.
+    pub fn of_run(mut self, report: &CheckReport) -> Self {
+        let run = report.run();
+        self.head.extend(run.project.as_ref().map(|project| painted(BOLD, escape::terminal(project))));
+        let commit = run.commit.as_ref().map(|commit| format!("commit {}", escape::terminal(commit.get(..7).unwrap_or(commit))));
+        let branch = run.branch.as_ref().map(|branch| format!("on {}", escape::terminal(branch)));
+        self.head.extend(commit.map(|commit| commit + &branch.map_or(String::new(), |branch| format!(" {branch}"))));
+        self.verdicts = report.verdicts().iter().map(|verdict| ((verdict.build, verdict.index), verdict.verdict)).collect();
+        self
+    }
+
+    /// Writes what stands above several builds.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn several(&mut self, builds: usize, out: &mut dyn Write) -> io::Result<()> {
+        let mut parts = std::mem::take(&mut self.head);
+        parts.push(units::count(builds, "build"));
+        self.written = true;
+        writeln!(out, "{}", parts.join(&painted(DIM, " · ")))
     }
 }
 
@@ -61,9 +94,14 @@ impl BuildWriter for ShowText {
 
     fn build(&mut self, build: &Redacted<Build>, out: &mut dyn Write) -> io::Result<()> {
         self.separate(out)?;
-        writeln!(out, "{}", headline(build))?;
+        let mut head = std::mem::take(&mut self.head);
+        head.push(headline(build));
+        writeln!(out, "{}", head.join(&painted(DIM, " · ")))?;
         writeln!(out)?;
-        table::write(build, self.layout, &self.savings, out)?;
+        let number = self.builds;
+        self.builds += 1;
+        let verdict = |step: &Step| self.verdicts.get(&(number, step.index)).copied();
+        table::write(build, self.layout, &self.savings, &verdict, out)?;
         totals::write(build, &self.savings, self.layout.width, out)?;
         self.savings.learn(build);
         Ok(())

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     build::{Build, Kind, Status, Step},
+    freshness::Verdict,
     report::{escape, savings::Savings, units},
 };
 
@@ -34,14 +35,20 @@ struct Row {
     seconds: f64,
 }
 
-/// Writes the table.
-pub fn write(build: &Build, layout: Layout, savings: &Savings, out: &mut dyn Write) -> io::Result<()> {
+/// Writes the table. `verdict` says what is known of a step's content.
+pub fn write(
+    build: &Build,
+    layout: Layout,
+    savings: &Savings,
+    verdict: &dyn Fn(&Step) -> Option<Verdict>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let shown = |step: &&Step| layout.all || is_worth_a_row(step);
     let mut steps: Vec<&Step> = build.steps.iter().filter(shown).collect();
     if layout.order == Order::Slowest {
         steps.sort_by(|a, b| b.seconds.unwrap_or(-1.0).total_cmp(&a.seconds.unwrap_or(-1.0)));
     }
-    let rows = rows(&steps, layout.order, savings);
+    let rows = rows(&steps, layout.order, savings, verdict);
     let width = |cells: &dyn Fn(&Row) -> &str| rows.iter().map(|row| measure_text_width(cells(row))).max().unwrap_or(0);
     let (index, place, status, note) = (width(&|r| &r.index), width(&|r| &r.place), width(&|r| &r.status), width(&|r| &r.note));
     // Bars of steps that all took next to nothing would only be noise.
@@ -87,7 +94,7 @@ fn is_worth_a_row(step: &Step) -> bool {
     !own || step.seconds.is_some_and(|seconds| seconds >= 1.0) || !matches!(step.status, Status::Done | Status::Cached)
 }
 
-fn rows(steps: &[&Step], order: Order, savings: &Savings) -> Vec<Row> {
+fn rows(steps: &[&Step], order: Order, savings: &Savings, verdict: &dyn Fn(&Step) -> Option<Verdict>) -> Vec<Row> {
     let total_width = steps.iter().filter_map(|step| step.parts.total).max().unwrap_or(0).to_string().len();
     let mut before: Option<[&Option<String>; 3]> = None;
     let mut rows = Vec::with_capacity(steps.len());
@@ -112,7 +119,7 @@ fn rows(steps: &[&Step], order: Order, savings: &Savings) -> Vec<Row> {
             place: place.trim_end().to_owned(),
             instruction: instruction(step),
             status: status(step),
-            note: note(step, savings),
+            note: note(step, savings, verdict(step)),
             seconds: step.seconds.unwrap_or(0.0),
         });
     }
@@ -149,7 +156,12 @@ fn status(step: &Step) -> String {
     }
 }
 
-fn note(step: &Step, savings: &Savings) -> String {
+fn note(step: &Step, savings: &Savings, verdict: Option<Verdict>) -> String {
+    match verdict {
+        Some(Verdict::Stale) => return painted(BAD, "✗ old code"),
+        Some(Verdict::Suspect) => return painted(WARN, "? perhaps old code"),
+        _ => {}
+    }
     if step.clipped {
         return painted(WARN, "output clipped");
     }
