@@ -9,6 +9,7 @@ mod ci;
 mod cli;
 #[cfg(unix)]
 mod common;
+mod degradation;
 mod format;
 mod limits;
 mod lint;
@@ -20,3 +21,4 @@ mod robustness;
 #[cfg(unix)]
 mod run;
 mod typed_fields;
+mod verdicts;
