@@ -4,6 +4,8 @@ mod check;
 mod error;
 pub mod exit_code;
 mod explain;
+#[cfg(feature = "history")]
+mod history;
 mod judging;
 mod ledger;
 mod live;
@@ -67,6 +69,8 @@ enum Command {
     Trend(trend::TrendArgs),
     #[cfg(feature = "history")]
     Record(Box<record::RecordArgs>),
+    #[cfg(feature = "history")]
+    History(Box<history::HistoryArgs>),
     Explain(explain::ExplainArgs),
 }
 
@@ -100,6 +104,8 @@ pub fn run() -> ExitCode {
         Some(Command::Trend(args)) => trend::run(&args, color),
         #[cfg(feature = "history")]
         Some(Command::Record(args)) => record::run(&args, color),
+        #[cfg(feature = "history")]
+        Some(Command::History(args)) => history::run(&args, color),
     };
     let code = match result {
         Ok(code) => code,
