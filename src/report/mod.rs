@@ -8,6 +8,8 @@ pub mod markdown;
 pub mod savings;
 pub mod text;
 pub mod trend_json;
+pub mod trend_markdown;
+pub mod trend_words;
 pub mod units;
 
 use std::io::{self, Write};
