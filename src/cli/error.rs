@@ -110,6 +110,15 @@ pub(super) enum CliError {
         /// The project.
         project: String,
     },
+    /// There is no log and no run of a name.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("there is no log and no run {name:?}; {known}")]
+    NoSuchBuild {
+        /// The name.
+        name: String,
+        /// What there is.
+        known: String,
+    },
     /// No run built the target.
     #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
     #[error("no run built a target {name:?}{}", if known.is_empty() { "; the logs name no targets".to_owned() } else { format!("; there are {known}") })]
@@ -139,6 +148,7 @@ impl CliError {
                 Some("record logs with `bklog record LOG…` or `bklog check --record`, or name another history with --history DIR")
             }
             Self::UnknownProject { .. } => Some("give one of them as --project NAME"),
+            Self::NoSuchBuild { .. } => Some("name a log, or a run by its id, its commit, `latest` or `latest~1`"),
             Self::NoSuchRuns { .. } => Some("widen --since, or leave --branch out"),
             Self::UnknownTarget { .. } => Some("leave --target out for whole runs"),
             Self::UnknownRule { .. } => Some("`bklog explain` lists all rules"),
@@ -166,7 +176,7 @@ impl CliError {
             | Self::Policy(_)
             | Self::Baseline { .. }
             | Self::UnknownRule { .. } => exit_code::USAGE,
-            Self::UnknownProject { .. } | Self::UnknownTarget { .. } => exit_code::USAGE,
+            Self::UnknownProject { .. } | Self::UnknownTarget { .. } | Self::NoSuchBuild { .. } => exit_code::USAGE,
             Self::NothingRecorded(_) | Self::NoSuchRuns { .. } => exit_code::NOT_A_LOG,
             Self::Output(_) | Self::Summary { .. } | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } | Self::Series { .. } => {
                 exit_code::NOT_A_LOG

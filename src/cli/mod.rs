@@ -1,6 +1,7 @@
 //! The command line: one file a command, what they share, and what their ends mean to the caller.
 
 mod check;
+mod diff;
 mod error;
 pub mod exit_code;
 mod explain;
@@ -63,6 +64,7 @@ enum Command {
     Check(Box<check::CheckArgs>),
     Run(Box<run::RunArgs>),
     Trend(trend::TrendArgs),
+    Diff(diff::DiffArgs),
     #[cfg(feature = "history")]
     Record(Box<record::RecordArgs>),
     Explain(explain::ExplainArgs),
@@ -96,6 +98,7 @@ pub fn run() -> ExitCode {
         Some(Command::Show(args)) => show::run(&args, color),
         Some(Command::Run(args)) => run::run(&args, color),
         Some(Command::Trend(args)) => trend::run(&args, color),
+        Some(Command::Diff(args)) => diff::run(&args, color),
         #[cfg(feature = "history")]
         Some(Command::Record(args)) => record::run(&args, color),
     };

@@ -1,5 +1,8 @@
 //! Output formats, one file each, and what they share.
 
+pub mod diff_json;
+pub mod diff_markdown;
+pub mod diff_words;
 pub mod escape;
 pub mod findings;
 pub mod json;

@@ -3,10 +3,7 @@
 use std::io::{self, Write};
 
 use super::{escape::markdown, trend_words as words, units};
-use crate::trend::{
-    analysis::{Told, ToldChange, Trend},
-    ledger::Metric,
-};
+use crate::trend::analysis::{Told, ToldChange, Trend};
 
 /// Writes a trend as Markdown.
 ///
@@ -16,7 +13,7 @@ pub fn write(trend: &Trend, out: &mut dyn Write) -> io::Result<()> {
     for (project, series) in words::projects(trend) {
         writeln!(out, "## Build times of {}\n", markdown(project))?;
         writeln!(out, "| | builds | level | |\n|---|--:|---|---|")?;
-        for told in series.iter().filter(|told| told.measured.metric == Metric::Duration || !told.changes.is_empty()) {
+        for told in series.iter().filter(|told| words::is_shown(told, &series)) {
             let points = told.measured.series.points();
             if points.is_empty() {
                 continue;

@@ -205,11 +205,10 @@ pub fn why(measured: &Measured, change: &ToldChange, name: &dyn Fn(&str) -> Stri
         let text = match (measured.metric, delta * level > 0.0) {
             (Metric::Duration, true) => {
                 let part = units::duration(delta.abs().min(level.abs()));
-                let less = if level < 0.0 { " less" } else { "" };
-                Some(format!("{part} of it{less}: {} {}", name(&step.name), became(step)))
+                Some(format!("{part} of it: {} {}", name(&short(&step.name)), became(step)))
             }
             (Metric::Duration, false) => None,
-            _ => Some(format!("{} {}", name(&step.name), became(step))),
+            _ => Some(format!("{} {}", name(&short(&step.name)), became(step))),
         };
         parts.extend(text);
     }
@@ -228,6 +227,22 @@ pub fn why(measured: &Measured, change: &ToldChange, name: &dyn Fn(&str) -> Stri
     text.trim_start().to_owned()
 }
 
+/// A name for a sentence: the beginning of a long one.
+pub fn short(name: &str) -> String {
+    const MOST: usize = 60;
+    if name.chars().count() <= MOST {
+        return name.to_owned();
+    }
+    let cut: String = name.chars().take(MOST - 1).collect();
+    format!("{}…", cut.trim_end())
+}
+
+/// True for a series that people are shown: durations, and of the rest what is of whole runs where there are such.
+pub fn is_shown(told: &Told, series: &[&Told]) -> bool {
+    let whole = series.iter().any(|told| told.measured.target.is_none() && told.measured.step.is_none());
+    told.measured.metric == Metric::Duration || (!told.changes.is_empty() && (told.measured.target.is_none() || !whole))
+}
+
 /// What a step became: `was cached in 96 % of runs and is not any more`.
 pub fn became(step: &StepShare) -> String {
     match step.hits {
@@ -235,6 +250,9 @@ pub fn became(step: &StepShare) -> String {
         (_, None) => format!("is gone, which took {}", units::duration(step.seconds.0)),
         (Some(before), Some(after)) if before - after >= 0.25 && after <= 0.05 => {
             format!("was cached in {} of runs and is not any more", percent(before))
+        }
+        (Some(before), Some(after)) if after - before >= 0.25 && before <= 0.05 => {
+            format!("was not cached and is in {} of runs now", percent(after))
         }
         (Some(before), Some(after)) if (before - after).abs() >= 0.25 => {
             format!("was cached in {} of runs and is in {} now", percent(before), percent(after))

@@ -20,6 +20,8 @@ const CHART_COLUMNS: usize = 60;
 const LEAST_CHART: usize = 12;
 /// Steps of a change that get a row.
 const MOST_STEPS: usize = 5;
+/// Seconds that are printed as more than nothing.
+const LEAST_SECONDS: f64 = 0.05;
 /// Names are cut to this.
 const NAME_COLUMNS: usize = 40;
 
@@ -39,7 +41,7 @@ pub fn write(trend: &Trend, width: usize, out: &mut dyn Write) -> io::Result<()>
             writeln!(out)?;
             let (told, change) = event.main;
             paragraph(told, change, width, out)?;
-            also(&event.also, width, out)?;
+            also(&event.also, &series, width, out)?;
         }
         if events.is_empty() && series.iter().any(|told| !told.measured.series.points().is_empty()) {
             writeln!(out, "\nno lasting change of level")?;
@@ -73,7 +75,7 @@ fn charts(series: &[&Told], width: usize, out: &mut dyn Write) -> io::Result<()>
     let shown: Vec<(String, String, &Told)> = series
         .iter()
         .filter(|told| !told.measured.series.points().is_empty())
-        .filter(|told| told.measured.metric == Metric::Duration || !told.changes.is_empty())
+        .filter(|told| words::is_shown(told, series))
         .map(|told| (escape::terminal(&words::series_name(&told.measured)).into_owned(), words::levels(told), *told))
         .collect();
     let column = |text: &dyn Fn(&(String, String, &Told)) -> usize| shown.iter().map(text).max().unwrap_or(0);
@@ -126,7 +128,10 @@ fn paragraph(told: &Told, change: &ToldChange, width: usize, out: &mut dyn Write
 }
 
 fn steps(told: &Told, change: &ToldChange, width: usize, indent: usize, out: &mut dyn Write) -> io::Result<()> {
-    let shown = change.attribution.steps.iter().take(MOST_STEPS);
+    // What took next to no time is worth a row only where nothing else is there.
+    let all = &change.attribution.steps;
+    let least = if all.iter().any(|step| step.delta().abs() >= LEAST_SECONDS) { LEAST_SECONDS } else { 0.0 };
+    let shown = all.iter().filter(|step| step.delta().abs() >= least).take(MOST_STEPS);
     let rows: Vec<[String; 3]> = shown
         .map(|step| {
             let edited = if step.renamed_from.is_some() { ", edited" } else { "" };
@@ -156,11 +161,12 @@ fn steps(told: &Told, change: &ToldChange, width: usize, indent: usize, out: &mu
 }
 
 /// The other series that changed with it.
-fn also(changes: &[(&Told, &ToldChange)], width: usize, out: &mut dyn Write) -> io::Result<()> {
+fn also(changes: &[(&Told, &ToldChange)], series: &[&Told], width: usize, out: &mut dyn Write) -> io::Result<()> {
+    let changes: Vec<_> = changes.iter().filter(|(told, _)| words::is_shown(told, series)).collect();
     if changes.is_empty() {
         return Ok(());
     }
-    let text = |(told, change): &(&Told, &ToldChange)| {
+    let text = |(told, change): &&(&Told, &ToldChange)| {
         let found = &change.found.change;
         let metric = told.measured.metric;
         let state = if found.state == State::Suspected { " (suspected)" } else { "" };
