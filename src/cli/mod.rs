@@ -8,6 +8,8 @@ mod explain;
 mod judging;
 mod ledger;
 mod live;
+#[cfg(feature = "history")]
+mod log_files;
 mod overall;
 mod reading;
 #[cfg(feature = "history")]
