@@ -102,6 +102,44 @@ pub(super) enum CliError {
     #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
     #[error("{0}")]
     History(String),
+    /// The history has no runs at all.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("no run is recorded in {}", .0.display())]
+    NothingRecorded(PathBuf),
+    /// The history has runs, but none of the project.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("no run of {name:?} is recorded; there are runs of {known}")]
+    UnknownProject {
+        /// The project.
+        name: String,
+        /// Those that have runs.
+        known: String,
+    },
+    /// The project has runs, but none that is asked for.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("no run of {project} is of that time and branch")]
+    NoSuchRuns {
+        /// The project.
+        project: String,
+    },
+    /// There is no log and no run of a name.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("there is no log and no run {name:?}; {known}")]
+    NoSuchBuild {
+        /// The name.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// No run built the target.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("no run built a target {name:?}{}", if known.is_empty() { "; the logs name no targets".to_owned() } else { format!("; there are {known}") })]
+    UnknownTarget {
+        /// The target.
+        name: String,
+        /// Those that were built.
+        known: String,
+    },
     /// Something that the user should know and that is no failure.
     #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
     #[error("{0}")]
@@ -139,6 +177,13 @@ impl CliError {
                 Some("pipe a build into it, `docker build --progress=plain . 2>&1 | bklog`, or name a log: `bklog show build.log`")
             }
             Self::Source(SourceError::Read { .. }) => Some("the file may be cut off or damaged; what could be read is shown"),
+            Self::NothingRecorded(_) => {
+                Some("record logs with `bklog record LOG…` or `bklog check --record`, or name another history with --history DIR")
+            }
+            Self::UnknownProject { .. } => Some("give one of them as --project NAME"),
+            Self::NoSuchBuild { .. } => Some("name a log, or a run by its id, its commit, `latest` or `latest~1`"),
+            Self::NoSuchRuns { .. } => Some("widen --since, or leave --branch out"),
+            Self::UnknownTarget { .. } => Some("leave --target out for whole runs"),
             Self::UnknownRule { .. } => Some("`bklog explain` lists all rules"),
             Self::Baseline { .. } => Some("it is what `bklog check --format json` writes; bklog.toml names it as `baseline`"),
             Self::NothingToLint(_) => {
@@ -170,7 +215,10 @@ impl CliError {
             | Self::Baseline { .. }
             | Self::UnknownRule { .. } => exit_code::USAGE,
             Self::Repository { .. } | Self::NothingToLint(_) => exit_code::NOT_A_LOG,
-            Self::Output(_)
+            Self::UnknownProject { .. } | Self::UnknownTarget { .. } | Self::NoSuchBuild { .. } => exit_code::USAGE,
+            Self::NothingRecorded(_)
+            | Self::NoSuchRuns { .. }
+            | Self::Output(_)
             | Self::Summary { .. }
             | Self::Source(_)
             | Self::Empty(_)

@@ -4,6 +4,7 @@ mod calls;
 mod check;
 mod checking;
 mod commands;
+mod diff;
 #[cfg(feature = "history")]
 mod earlier;
 mod error;
@@ -74,6 +75,7 @@ enum Command {
     Run(Box<run::RunArgs>),
     Trend(trend::TrendArgs),
     Lint(lint::LintArgs),
+    Diff(diff::DiffArgs),
     #[cfg(feature = "history")]
     Record(Box<record::RecordArgs>),
     #[cfg(feature = "history")]
@@ -110,6 +112,7 @@ pub fn run() -> ExitCode {
         Some(Command::Show(args)) => show::run(&args, color),
         Some(Command::Run(args)) => run::run(&args, color),
         Some(Command::Trend(args)) => trend::run(&args, color),
+        Some(Command::Diff(args)) => diff::run(&args, color),
         #[cfg(feature = "history")]
         Some(Command::Record(args)) => record::run(&args, color),
         #[cfg(feature = "history")]

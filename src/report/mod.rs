@@ -1,5 +1,8 @@
 //! Output formats, one file each, and what they share.
 
+pub mod diff_json;
+pub mod diff_markdown;
+pub mod diff_words;
 pub mod escape;
 pub mod findings;
 pub mod json;
@@ -8,6 +11,8 @@ pub mod markdown;
 pub mod savings;
 pub mod text;
 pub mod trend_json;
+pub mod trend_markdown;
+pub mod trend_words;
 pub mod units;
 
 use std::io::{self, Write};
