@@ -1,5 +1,7 @@
 //! Output formats, one file each, and what they share.
 
+#[cfg(feature = "charts")]
+pub mod chart;
 pub mod escape;
 pub mod findings;
 pub mod json;
@@ -9,6 +11,7 @@ pub mod savings;
 pub mod text;
 pub mod trend_json;
 pub mod units;
+pub mod weekly;
 
 use std::io::{self, Write};
 
