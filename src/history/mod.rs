@@ -14,6 +14,7 @@
 //!
 //! `STAMP` is the time of the run in UTC, so that names sort as runs do. Schemas only grow; every file carries its version.
 
+pub mod identity;
 #[cfg(feature = "history")]
 mod record;
 pub mod rows;
