@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{error::CliError, reporting};
+use super::{error::CliError, ledger, reporting};
 use crate::{
     build::Build,
     evidence::{
@@ -112,11 +112,11 @@ impl EvidenceArgs {
     ) -> Result<(CheckReport, Redactor), CliError> {
         let cwd = working_directory();
         let env = |name: &str| std::env::var(name).ok();
-        let started = self.started_at()?;
+        let started = ledger::time("--started-at", self.started_at.as_deref())?;
         let known = reporting::known(policy)?;
         let mut notes = Vec::new();
         let commands = self.commands(&cwd, &env, &mut notes)?;
-        let history = self.open_history(&cwd, policy)?;
+        let history = self.open_history(&cwd, policy, builds, started)?;
         let past: &dyn Past = match &history {
             Some(history) => history,
             None => &NoPast,
@@ -142,7 +142,7 @@ impl EvidenceArgs {
         let mut report = check(&input);
         report.notes.splice(0..0, notes);
         if let Some(history) = history {
-            self.record(&history, builds, &mut report, started)?;
+            self.record(&history, builds, &mut report, policy, started)?;
         }
         let sources: Vec<Vec<Option<SourceFile>>> =
             commands.iter().map(|command| command.targets.iter().map(|target| source_file(target, &cwd)).collect()).collect();
@@ -209,45 +209,30 @@ impl EvidenceArgs {
         words.push(self.context.clone().unwrap_or_else(|| word(".")));
         Some(words)
     }
-
-    fn started_at(&self) -> Result<Option<jiff::Timestamp>, CliError> {
-        let Some(text) = &self.started_at else {
-            return Ok(None);
-        };
-        let seconds = text.parse::<i64>().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-        match seconds.or_else(|| text.parse().ok()) {
-            Some(at) => Ok(Some(at)),
-            None => Err(CliError::Usage { what: format!("--started-at {text:?} is no time"), hint: "for example 2026-11-21T08:14:26Z" }),
-        }
-    }
 }
 
 #[cfg(feature = "history")]
 mod with_history {
-    use super::{Build, CliError, EvidenceArgs, Path, PathBuf, Policy, Report};
-    use crate::build::Instant;
-    use crate::history::{History, RunInfo, run_rows};
+    use super::{Build, CliError, EvidenceArgs, Path, Policy, Report, ledger};
+    use crate::history::{Clock, History, RunInfo, log_digest, logged_start, run_rows};
+    use crate::redact::Redactor;
 
     impl EvidenceArgs {
-        pub(super) fn open_history(&self, cwd: &Path, policy: &Policy) -> Result<Option<History>, CliError> {
-            let settings = policy.history.as_deref().map(|path| policy.resolve(path));
-            let root = match (self.history.as_ref().or(settings.as_ref()), self.record) {
-                (Some(root), _) => root.clone(),
-                (None, false) => return Ok(None),
-                (None, true) => data_directory().ok_or(CliError::Usage {
-                    what: "there is no place for the history".to_owned(),
-                    hint: "give --history DIR, or set BKLOG_HISTORY or HOME",
-                })?,
-            };
-            Ok(Some(History::open(&root, &self.project_name(cwd))))
-        }
-
-        fn project_name(&self, cwd: &Path) -> String {
-            if let Some(project) = &self.project {
-                return project.clone();
+        /// The history to judge by, where there is one: without what was recorded of this very run, and of later ones.
+        pub(super) fn open_history(
+            &self,
+            cwd: &Path,
+            policy: &Policy,
+            builds: &[Build],
+            started: Option<jiff::Timestamp>,
+        ) -> Result<Option<History>, CliError> {
+            if self.history.is_none() && policy.history.is_none() && !self.record {
+                return Ok(None);
             }
-            let repository = cwd.ancestors().find(|directory| directory.join(".git").exists()).unwrap_or(cwd);
-            repository.file_name().map_or_else(|| "default".to_owned(), |name| name.to_string_lossy().into_owned())
+            let project = ledger::project(self.project.as_deref(), cwd);
+            let mut history = History::open(&ledger::root(self.history.as_deref(), policy)?, &project);
+            history.judge(&log_digest(&project, builds), started.or_else(|| logged_start(builds)));
+            Ok(Some(history))
         }
 
         pub(super) fn record(
@@ -255,39 +240,40 @@ mod with_history {
             history: &History,
             builds: &[Build],
             report: &mut Report,
+            policy: &Policy,
             started: Option<jiff::Timestamp>,
         ) -> Result<(), CliError> {
             report.notes.extend(history.problems());
-            if !self.record {
+            if !self.record || builds.is_empty() {
                 return Ok(());
             }
-            let logged = builds.iter().find_map(|build| build.started).filter(|started: &Instant| started.absolute);
-            let logged = logged.and_then(|started| jiff::Timestamp::from_nanosecond(started.nanoseconds).ok());
+            let known = started.or_else(|| logged_start(builds));
             let info = RunInfo {
-                project: self.project_name(&super::working_directory()),
-                started_at: started.or(logged).unwrap_or_else(jiff::Timestamp::now),
+                project: history.project().to_owned(),
+                started_at: known.unwrap_or_else(jiff::Timestamp::now),
                 commit: report.commit.clone(),
-                branch: None,
                 builder: self.builder.clone(),
                 command: self.builds.first().cloned(),
+                redactor: Redactor::new(&policy.secret_names),
+                ..RunInfo::default()
             };
-            let (run, steps) = run_rows(builds, &report.steps, &info);
-            history.record(&run, &steps, &report.syncs).map_err(|error| CliError::History(error.to_string()))?;
+            let rows = run_rows(builds, &report.steps, &info);
+            let clock = if known.is_some() { Clock::Known } else { Clock::Guessed };
+            history.record(&rows, &report.syncs, clock).map_err(|error| CliError::History(error.to_string()))?;
             Ok(())
         }
-    }
-
-    /// `$XDG_DATA_HOME/bklog`, as other programs of the user keep their data.
-    fn data_directory() -> Option<PathBuf> {
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let base = set("XDG_DATA_HOME").or_else(|| set("LOCALAPPDATA")).or_else(|| set("HOME").map(|home| home.join(".local/share")));
-        base.map(|base| base.join("bklog"))
     }
 }
 
 #[cfg(not(feature = "history"))]
 impl EvidenceArgs {
-    fn open_history(&self, _cwd: &Path, _policy: &Policy) -> Result<Option<NoPast>, CliError> {
+    fn open_history(
+        &self,
+        _cwd: &Path,
+        _policy: &Policy,
+        _builds: &[Build],
+        _started: Option<jiff::Timestamp>,
+    ) -> Result<Option<NoPast>, CliError> {
         if self.history.is_some() || self.record {
             let hint = "leave --history and --record out, or use a bklog with the feature `history`";
             return Err(CliError::Usage { what: "this bklog was built without the history".to_owned(), hint });
@@ -301,6 +287,7 @@ impl EvidenceArgs {
         _history: &NoPast,
         _builds: &[Build],
         _report: &mut Report,
+        _policy: &Policy,
         _started: Option<jiff::Timestamp>,
     ) -> Result<(), CliError> {
         Ok(())

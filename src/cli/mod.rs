@@ -5,9 +5,12 @@ mod error;
 pub mod exit_code;
 mod explain;
 mod judging;
+mod ledger;
 mod live;
 mod overall;
 mod reading;
+#[cfg(feature = "history")]
+mod record;
 mod reporting;
 mod run;
 mod show;
@@ -60,6 +63,8 @@ enum Command {
     Check(Box<check::CheckArgs>),
     Run(Box<run::RunArgs>),
     Trend(trend::TrendArgs),
+    #[cfg(feature = "history")]
+    Record(Box<record::RecordArgs>),
     Explain(explain::ExplainArgs),
 }
 
@@ -91,6 +96,8 @@ pub fn run() -> ExitCode {
         Some(Command::Show(args)) => show::run(&args, color),
         Some(Command::Run(args)) => run::run(&args, color),
         Some(Command::Trend(args)) => trend::run(&args, color),
+        #[cfg(feature = "history")]
+        Some(Command::Record(args)) => record::run(&args, color),
     };
     let code = match result {
         Ok(code) => code,

@@ -15,7 +15,11 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{Accepted, Bust, Demands, Policy, Service, Sources, nearest::nearest};
+use super::{
+    Accepted, Bust, Demands, Policy, Service, Sources,
+    nearest::nearest,
+    trend::{FileAcceptedLevel, FileBudget, FileTrend},
+};
 use crate::{
     evidence::ignore::IgnoreRules,
     rules::{self, Severity},
@@ -66,6 +70,7 @@ struct File {
     rules: BTreeMap<String, Level>,
     redact: FileRedact,
     accept: Vec<FileAccepted>,
+    trend: FileTrend,
 }
 
 #[derive(Deserialize, Default)]
@@ -159,6 +164,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Policy, PolicyError> {
             return Err(wrong(place("accept"), format!("accept.until: {until:?} is no day: write it as 2027-01-31")));
         }
     }
+    let trend = file.trend.read().map_err(|message| wrong(place("trend"), message))?;
     Ok(Policy {
         path: None,
         strict: file.strict,
@@ -193,6 +199,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Policy, PolicyError> {
             .into_iter()
             .map(|a| Accepted { rule: a.rule, step: a.step, file: a.file, reason: a.reason, until: a.until })
             .collect(),
+        trend,
         secret_names: file.redact.names,
     })
 }
@@ -219,6 +226,7 @@ fn unknown_keys(file: &DeTable<'_>) -> Result<(), Unknown> {
         ("require", fields_of::<FileRequire>()),
         ("forbid", fields_of::<FileForbid>()),
         ("redact", fields_of::<FileRedact>()),
+        ("trend", fields_of::<FileTrend>()),
     ] {
         if let Some(DeValue::Table(table)) = file.get(key).map(Spanned::get_ref) {
             known(table, fields, key)?;
@@ -228,6 +236,17 @@ fn unknown_keys(file: &DeTable<'_>) -> Result<(), Unknown> {
         for (name, service) in services {
             if let DeValue::Table(table) = service.get_ref() {
                 known(table, fields_of::<FileService>(), &format!("services.{}", name.get_ref()))?;
+            }
+        }
+    }
+    if let Some(DeValue::Table(trend)) = file.get("trend").map(Spanned::get_ref) {
+        if let Some(DeValue::Table(budget)) = trend.get("budget").map(Spanned::get_ref) {
+            known(budget, fields_of::<FileBudget>(), "trend.budget")?;
+        }
+        if let Some(DeValue::Array(accepted)) = trend.get("accept").map(Spanned::get_ref) {
+            for entry in accepted {
+                let DeValue::Table(table) = entry.get_ref() else { continue };
+                known(table, fields_of::<FileAcceptedLevel>(), "trend.accept")?;
             }
         }
     }
@@ -326,6 +345,9 @@ mod tests {
             fields_of::<FileService>(),
             fields_of::<FileRedact>(),
             fields_of::<FileAccepted>(),
+            fields_of::<FileTrend>(),
+            fields_of::<FileBudget>(),
+            fields_of::<FileAcceptedLevel>(),
         ] {
             assert!(!fields.is_empty());
             for field in fields {
@@ -344,6 +366,9 @@ mod tests {
             message("[services.api]\nbusts = []\n")
                 .contains("bklog.toml:2: unknown key in [services.api] \"busts\": did you mean \"bust\"?")
         );
+        assert!(message("[trend]\nbudgets = 1\n").contains("bklog.toml:2: unknown key in [trend] \"budgets\": did you mean \"budget\"?"));
+        assert!(message("[trend.budget]\ntargts = 1\n").contains("did you mean \"targets\"?"));
+        assert!(message("[[trend.accept]]\nsinze = 1\n").contains("did you mean \"since\"?"));
         assert!(message("[require]\nmoon = true\n").contains("there are prune, commit-line"));
     }
 
@@ -353,6 +378,9 @@ mod tests {
         assert!(message("a = = b").starts_with("bklog.toml:1: "));
         assert!(message("[rules]\nstale-copy = \"loud\"\n").starts_with("bklog.toml:2: "));
         assert!(message("[[accept]]\nrule = \"stale-copy\"\nreason = \"x\"\nuntil = \"soon\"\n").contains("is no day"));
+        assert!(message("[trend.budget]\ntotal = \"soon\"\n").contains("trend.budget.total: \"soon\" is no duration"));
+        assert!(message("[trend]\nmin-ratio = 0.5\n").contains("is no factor"));
+        assert!(message("[[trend.accept]]\nsince = \"abc\"\nreason = \"x\"\n").contains("too short"));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod file;
 pub mod nearest;
 pub mod sources;
+pub mod trend;
 
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,8 @@ pub struct Policy {
     pub accepted: Vec<Accepted>,
     /// The file of accepted findings, relative to the settings file.
     pub baseline: Option<PathBuf>,
+    /// What is wanted of build times.
+    pub trend: trend::Trend,
     /// Further names of secrets; `*` stands for anything.
     pub secret_names: Vec<String>,
 }

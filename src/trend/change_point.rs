@@ -77,6 +77,11 @@ impl Default for Settings {
     }
 }
 
+/// The median of values; 0 for none.
+pub fn median_of(values: &[f64]) -> f64 {
+    median(values)
+}
+
 /// Which way a level moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]

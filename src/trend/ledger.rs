@@ -224,4 +224,4 @@ pub fn measure_steps(runs: &[Recorded], steps: &[StepRow], wanted: &dyn Fn(&Step
 
 #[cfg(test)]
 #[path = "ledger_tests.rs"]
-mod tests;
+pub(crate) mod tests;
