@@ -4,6 +4,8 @@
 pub mod chart;
 pub mod escape;
 pub mod findings;
+#[cfg(feature = "charts")]
+pub mod html;
 pub mod json;
 mod json_step;
 pub mod markdown;

@@ -85,7 +85,7 @@ struct End<'a> {
 
 /// Writes a template.
 fn write(template: &impl Template, out: &mut dyn io::Write) -> io::Result<()> {
-    template.write_into(out)
+    Template::write_into(template, out)
 }
 
 /// A number of percent with a digit after the point, for the places of bars.

@@ -9,10 +9,10 @@ use crate::report::{
     chart::{ChartError, durations},
     units,
     weekly::{
-        StepCost, TrendSeries, Urgency, Weekly,
+        OldCode, StepCost, TrendSeries, Urgency, Weekly,
         changes::StepShare,
         markdown::{empty, none_found, short, signed, state},
-        tiles::{Move, Tile, tiles},
+        tiles::{Tile, tiles},
     },
 };
 
@@ -53,7 +53,7 @@ struct Figure<'a> {
 
 struct ShiftLine<'a> {
     title: String,
-    about: &'static str,
+    about: String,
     range: Option<&'a str>,
     reasons: &'a [String],
     steps: Vec<ShareLine<'a>>,
@@ -138,14 +138,6 @@ pub fn page(report: &Weekly, out: &mut dyn io::Write) -> io::Result<()> {
     write(&page, out)
 }
 
-fn moved(moved: Move) -> &'static str {
-    match moved {
-        Move::Better => "better",
-        Move::Worse => "worse",
-        Move::Neither => "",
-    }
-}
-
 fn deck(report: &Weekly) -> String {
     let numbers = &report.numbers;
     if numbers.runs == 0 {
@@ -165,7 +157,7 @@ fn figure<'a>(report: &Weekly, series: &'a TrendSeries) -> Result<Figure<'a>, Ch
     let look = |width, height| durations::Look { width, height, titled: false };
     let what = series.target.as_deref().map_or_else(|| "whole runs".to_owned(), |target| format!("target {target}"));
     let points = series.series.points().len();
-    let shown = series.shifts.iter().rev().filter(|shift| shift.new || shift.is_lasting_regression());
+    let shown = series.shifts.iter().rev().filter(|shift| shift.is_of_note());
     Ok(Figure {
         headline: &series.headline,
         about: format!("Seconds of {what} that succeeded, {}; lines are the median of each level", units::count(points, "build")),
@@ -252,20 +244,17 @@ fn heat_lines(report: &Weekly) -> Vec<HeatLine<'_>> {
         .collect()
 }
 
-fn old_lines(report: &Weekly) -> Vec<OldLine<'_>> {
-    let line = |old| {
-        let crate::report::weekly::OldCode { verdict, target, stage, instruction, runs, last_at, commit, job_url, fresh_since, .. } = old;
-        OldLine {
-            stale: *verdict == "stale",
-            instruction,
-            place: [target, stage].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" · "),
-            runs: *runs,
-            iso: last_at.to_string(),
-            last: last_at.strftime("%-d %b %H:%M UTC").to_string(),
-            commit: commit.as_deref().map(short),
-            fresh_since: *fresh_since,
-            url: job_url.as_deref().and_then(web_link),
-        }
+fn old_lines<'a>(report: &'a Weekly) -> Vec<OldLine<'a>> {
+    let line = |old: &'a OldCode| OldLine {
+        stale: old.verdict == "stale",
+        instruction: &old.instruction,
+        place: [&old.target, &old.stage].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" · "),
+        runs: old.runs,
+        iso: old.last_at.to_string(),
+        last: old.last_at.strftime("%-d %b %H:%M UTC").to_string(),
+        commit: old.commit.as_deref().map(short),
+        fresh_since: old.fresh_since,
+        url: old.job_url.as_deref().and_then(web_link),
     };
     report.old_code.iter().map(line).collect()
 }

@@ -6,9 +6,8 @@ use serde::Serialize;
 
 use super::{Numbers, OldCode, StepCost, TrendSeries, Window};
 use crate::{
-    history::rows::{BuildRow, RunRow},
     report::units,
-    trend::change_point::{Direction, State},
+    trend::ledger::Recorded,
 };
 
 /// Things that are named; more is a list that nobody starts on.
@@ -53,10 +52,10 @@ pub struct FailedImport {
 }
 
 /// The cache imports that failed in a window, the most often first.
-pub fn failed_imports(window: &Window, runs: &[RunRow], builds: &HashMap<&str, Vec<&BuildRow>>) -> Vec<FailedImport> {
+pub fn failed_imports(window: &Window, runs: &[Recorded]) -> Vec<FailedImport> {
     let mut imports: HashMap<&str, (u64, u64)> = HashMap::new();
-    for run in runs.iter().filter(|run| window.contains(run.at)) {
-        for build in builds.get(run.run.as_str()).into_iter().flatten().filter(|build| build.target.is_none()) {
+    for recorded in runs.iter().filter(|recorded| window.contains(recorded.run.at)) {
+        for build in recorded.builds.iter().filter(|build| build.target.is_none()) {
             let mut of_build: Vec<&str> = build.cache_imports.iter().chain(&build.failed_imports).map(String::as_str).collect();
             of_build.sort_unstable();
             of_build.dedup();
@@ -93,9 +92,9 @@ pub fn first(
         list.push((old.runs as f64, Advice { urgency: Urgency::High, what, action, command: Some("docker builder prune -f".to_owned()) }));
     }
     // A change of a target is that of the whole run once more: the first series that has one tells it.
-    if let Some(shift) = series.iter().flat_map(|series| &series.shifts).find(|shift| shift.is_lasting_regression()) {
+    if let Some(shift) = series.iter().flat_map(|series| &series.shifts).find(|shift| shift.regression || (shift.is_of_note() && shift.is_slower())) {
         let change = &shift.change;
-        let suspected = if change.state == State::Suspected { ", if the next builds confirm it" } else { "" };
+        let suspected = if shift.is_suspected() { ", if the next builds confirm it" } else { "" };
         let each = change.after - change.before;
         let cost = each * numbers.runs as f64;
         let reason = shift.explanation.steps.iter().find(|step| step.delta_seconds > 0.0);
@@ -163,12 +162,4 @@ pub fn first(
 /// True for a commit range that can be pasted into a shell whatever a log claims its commits to be.
 fn is_plain(range: &str) -> bool {
     range.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/')) && !range.starts_with('-')
-}
-
-/// The word for a direction.
-pub fn word(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Slower => "slower",
-        Direction::Faster => "faster",
-    }
 }

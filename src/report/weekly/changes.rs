@@ -1,40 +1,27 @@
 //! Lasting changes of the build time, as a reader of the report meets them.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::window::{Window, date};
-use crate::{
-    build::Outcome,
-    history::rows::{BuildRow, RunRow},
-    trend::{
-        change_point::{Change, Direction, State},
-        series::{Point, Series},
-    },
+use crate::trend::{
+    analysis::{Told, ToldChange},
+    attribution::Attribution,
+    change_point::{Change, Direction, State},
+    ledger::Metric,
+    series::Series,
+    signs::{SignChange, SignKind},
 };
 
 /// Targets whose own series are shown beside that of the whole runs.
 const MOST_TARGETS: usize = 6;
-
-/// A series with its changes, as they were found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Measured {
-    /// The bake or compose target; `None` for whole runs.
-    pub target: Option<String>,
-    /// Seconds over time.
-    pub series: Series,
-    /// Its changes, and what explains each.
-    pub changes: Vec<(Change, Explanation)>,
-}
 
 /// What explains a change.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Explanation {
     /// The steps that make it up, the largest first.
     pub steps: Vec<StepShare>,
-    /// What else changed with it, a sentence each.
+    /// What else came and went in the logs with it, a sentence each.
     pub reasons: Vec<String>,
 }
 
@@ -83,52 +70,40 @@ pub struct Shift {
     pub new: bool,
     /// True where no later change ended it.
     pub in_effect: bool,
+    /// True where builds got slower by it and still are, for certain, and nobody accepted that.
+    pub regression: bool,
+    /// Why it is accepted, if it is.
+    pub accepted: Option<String>,
     /// What explains it.
     pub explanation: Explanation,
 }
 
 impl Shift {
-    /// True where builds got slower by it, certainly, and still are.
-    pub fn is_lasting_regression(&self) -> bool {
-        self.in_effect && self.change.direction == Direction::Slower
+    /// True where a report of the window must speak of it.
+    pub fn is_of_note(&self) -> bool {
+        self.regression || (self.accepted.is_none() && (self.new || (self.in_effect && self.is_slower() && self.is_suspected())))
+    }
+
+    /// True where builds got slower by it.
+    pub fn is_slower(&self) -> bool {
+        self.change.direction == Direction::Slower
+    }
+
+    /// True where a few more builds will tell.
+    pub fn is_suspected(&self) -> bool {
+        self.change.state == State::Suspected
     }
 }
 
-/// The durations of runs and of their targets over time: of those that succeeded, for one that failed ends early.
-pub fn durations(runs: &[RunRow], builds: &[BuildRow]) -> Vec<(Option<String>, Series)> {
-    let mut points: BTreeMap<Option<&str>, Vec<Point>> = BTreeMap::new();
-    let mut add = |target, run: &RunRow, seconds: f64| {
-        if seconds.is_finite() && seconds >= 0.0 {
-            points.entry(target).or_default().push(Point { at: run.at, run: Some(run.run.clone()), commit: run.commit.clone(), value: seconds });
-        }
-    };
-    let succeeded = runs.iter().filter(|run| run.outcome == Outcome::Succeeded);
-    let by_run: std::collections::HashMap<&str, &RunRow> = succeeded.map(|run| (run.run.as_str(), run)).collect();
-    for run in by_run.values() {
-        if let Some(seconds) = run.seconds {
-            add(None, run, seconds);
-        }
-    }
-    for build in builds {
-        if let (Some(target), Some(run), Some(seconds)) = (build.target.as_deref(), by_run.get(build.run.as_str()), build.seconds) {
-            add(Some(target), run, seconds);
-        }
-    }
-    let series = |(target, mut points): (Option<&str>, Vec<Point>)| {
-        points.sort_by(|a, b| (a.at, &a.run).cmp(&(b.at, &b.run)));
-        Some((target.map(str::to_owned), Series::new(points).ok()?))
-    };
-    points.into_iter().filter_map(series).collect()
-}
-
-/// Turns what was found into what is shown: the whole runs, and the targets with a change that is new or in effect.
-pub fn series(window: &Window, measured: Vec<Measured>) -> Vec<TrendSeries> {
-    let mut all: Vec<TrendSeries> = measured.into_iter().map(|measured| shown(window, measured)).collect();
+/// Turns what was found into what is shown: the whole runs, and the targets with a change worth telling. `told` are series of durations.
+pub fn series(window: &Window, told: &[Told]) -> Vec<TrendSeries> {
+    let durations = told.iter().filter(|told| told.measured.metric == Metric::Duration && told.measured.step.is_none());
+    let mut all: Vec<TrendSeries> = durations.map(|told| shown(window, told)).collect();
     // A build with one target tells the same story twice.
     let targets = all.iter().filter(|series| series.target.is_some()).count();
     all.retain(|series| match &series.target {
-        None => true,
-        Some(_) => targets > 1 && series.shifts.iter().any(|shift| shift.new || shift.is_lasting_regression()),
+        None => !series.series.points().is_empty(),
+        Some(_) => targets > 1 && series.shifts.iter().any(Shift::is_of_note),
     });
     all.sort_by(|a, b| a.target.is_some().cmp(&b.target.is_some()).then_with(|| size(b).total_cmp(&size(a))));
     all.truncate(MOST_TARGETS + 1);
@@ -136,34 +111,33 @@ pub fn series(window: &Window, measured: Vec<Measured>) -> Vec<TrendSeries> {
 }
 
 fn size(series: &TrendSeries) -> f64 {
-    series.shifts.iter().filter(|shift| shift.new || shift.in_effect).map(|shift| (shift.change.after - shift.change.before).abs()).sum()
+    series.shifts.iter().filter(|shift| shift.is_of_note()).map(|shift| (shift.change.after - shift.change.before).abs()).sum()
 }
 
-fn shown(window: &Window, measured: Measured) -> TrendSeries {
-    let Measured { target, series, changes } = measured;
+fn shown(window: &Window, told: &Told) -> TrendSeries {
+    let (target, series) = (told.measured.target.clone(), told.measured.series.clone());
     let points = series.points();
-    let count = changes.len();
     let short = points.first().zip(points.last()).is_some_and(|(first, last)| last.at.as_second() - first.at.as_second() < 3 * 86_400);
-    let shifts: Vec<Shift> = changes
-        .into_iter()
-        .enumerate()
-        .filter_map(|(n, (change, explanation))| {
-            let point = points.get(change.index)?;
-            Some(Shift {
-                change,
-                at: point.at,
-                run: point.run.clone(),
-                commit: point.commit.clone(),
-                suspects: change.suspects(&series),
-                headline: finding(target.as_deref(), &change, &since(point.at, window, short)),
-                new: window.contains(point.at),
-                in_effect: n + 1 == count,
-                explanation,
-            })
+    let shift = |(n, told_change): (usize, &ToldChange)| {
+        let change = told_change.found.change;
+        let point = points.get(change.index)?;
+        Some(Shift {
+            change,
+            at: point.at,
+            run: point.run.clone(),
+            commit: point.commit.clone(),
+            suspects: change.suspects(&series),
+            headline: finding(target.as_deref(), &change, &since(point.at, window, short)),
+            new: window.contains(point.at),
+            in_effect: n + 1 == told.changes.len(),
+            regression: told.regression == Some(n),
+            accepted: told_change.accepted.clone(),
+            explanation: explanation(&told_change.attribution),
         })
-        .collect();
+    };
+    let shifts: Vec<Shift> = told.changes.iter().enumerate().filter_map(shift).collect();
     let who = target.as_deref().map_or_else(|| "Builds".to_owned(), |target| format!("{target} builds"));
-    let headline = match shifts.iter().rev().find(|shift| shift.in_effect) {
+    let headline = match shifts.iter().find(|shift| shift.regression).or_else(|| shifts.last()) {
         Some(shift) => shift.headline.clone(),
         None => match points.first() {
             Some(first) => format!("{who} take as long as they did {}", since(first.at, window, short).replacen("since", "on", 1)),
@@ -171,6 +145,37 @@ fn shown(window: &Window, measured: Measured) -> TrendSeries {
         },
     };
     TrendSeries { target, headline, series, shifts }
+}
+
+fn explanation(attribution: &Attribution) -> Explanation {
+    let steps = attribution.steps.iter().map(|step| StepShare {
+        name: step.name.clone(),
+        delta_seconds: step.delta(),
+        cache_hit_before: step.hits.0,
+        cache_hit_after: step.hits.1,
+    });
+    Explanation { steps: steps.collect(), reasons: attribution.signs.iter().map(reason).collect() }
+}
+
+/// What came or went, as a sentence.
+fn reason(sign: &SignChange) -> String {
+    let noun = match sign.kind {
+        SignKind::CacheImport => "the cache import",
+        SignKind::FailedImport => "the failure of the cache import",
+        SignKind::CacheExport => "the cache export",
+        SignKind::InlineCache => "the inline cache",
+        SignKind::Base => "the base image",
+        SignKind::Builder => "the builder",
+        SignKind::Version => "the version",
+        SignKind::TimeSource => "the source of the times",
+    };
+    let noun = |value: &str| if value.is_empty() { noun.to_owned() } else { format!("{noun} {value}") };
+    match (&sign.before, &sign.after) {
+        (Some(before), Some(after)) => format!("{} became {after}", noun(before)),
+        (Some(before), None) => format!("{} is gone", noun(before)),
+        (None, Some(after)) => format!("{} is new", noun(after)),
+        (None, None) => noun(""),
+    }
 }
 
 /// `since 3 March`, with the year where it is another one, and with the hour where days do not tell builds apart.
@@ -202,8 +207,8 @@ pub fn instead(now: f64, then: f64) -> String {
     format!("{:.1} {unit} instead of {:.1}", now / by, then / by)
 }
 
-/// The change that a report opens with: a lasting regression, else one that began in the window; of the whole runs before targets.
+/// The change that a report opens with: a regression that holds, else the last that began in the window; of whole runs before targets.
 pub fn of_note(series: &[TrendSeries]) -> Option<&Shift> {
-    let all = || series.iter().flat_map(|series| &series.shifts);
-    all().find(|shift| shift.is_lasting_regression()).or_else(|| all().find(|shift| shift.new && shift.in_effect))
+    let all = || series.iter().flat_map(|series| &series.shifts).filter(|shift| shift.is_of_note());
+    all().find(|shift| shift.regression).or_else(|| all().filter(|shift| shift.in_effect).last())
 }

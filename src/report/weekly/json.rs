@@ -69,6 +69,8 @@ struct ChangeRecord<'a> {
     headline: &'a str,
     new: bool,
     in_effect: bool,
+    regression: bool,
+    accepted: Option<&'a str>,
     steps: &'a [StepShare],
     reasons: &'a [String],
 }
@@ -115,6 +117,8 @@ pub fn write(report: &Weekly, out: &mut dyn Write) -> io::Result<()> {
                         headline: &shift.headline,
                         new: shift.new,
                         in_effect: shift.in_effect,
+                        regression: shift.regression,
+                        accepted: shift.accepted.as_deref(),
                         steps: &shift.explanation.steps,
                         reasons: &shift.explanation.reasons,
                     })

@@ -58,7 +58,7 @@ pub fn empty(report: &Weekly) -> String {
 
 fn changes(report: &Weekly, out: &mut dyn Write) -> io::Result<()> {
     let shifts: Vec<_> =
-        report.series.iter().flat_map(|series| &series.shifts).filter(|shift| shift.new || shift.is_lasting_regression()).collect();
+        report.series.iter().flat_map(|series| &series.shifts).filter(|shift| shift.is_of_note()).collect();
     if shifts.is_empty() {
         return writeln!(out, "No lasting change of the build time began in this {}.\n", report.window.noun());
     }
@@ -169,13 +169,16 @@ pub fn none_found(report: &Weekly) -> String {
 }
 
 /// The state of a change, and whether it is still there.
-pub fn state(shift: &super::Shift) -> &'static str {
-    use crate::trend::change_point::State;
-    match (shift.change.state, shift.in_effect) {
-        (State::Suspected, _) => "suspected: a few more builds will tell",
-        (State::Confirmed, true) => "confirmed",
-        (State::Confirmed, false) => "confirmed, over since",
+pub fn state(shift: &super::Shift) -> String {
+    if let Some(reason) = &shift.accepted {
+        return format!("accepted: {reason}");
     }
+    match (shift.is_suspected(), shift.in_effect) {
+        (true, _) => "suspected: a few more builds will tell",
+        (false, true) => "confirmed",
+        (false, false) => "confirmed, and changed again since",
+    }
+    .to_owned()
 }
 
 /// Seconds with their sign: `+ 17m 06s`.

@@ -18,15 +18,16 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 pub use advice::{Advice, Urgency};
-pub use changes::{Measured, Shift, TrendSeries};
+pub use changes::{Shift, TrendSeries};
 pub use numbers::Numbers;
 pub use old_code::OldCode;
 pub use steps::{HeatMap, StepCost, StepUse};
 pub use window::Window;
 
 use crate::{
-    history::rows::{BuildRow, RunRow, StepRow},
+    history::rows::{RunRow, StepRow},
     report::units,
+    trend::{analysis::Told, ledger::Recorded},
 };
 
 /// What a report is made of.
@@ -38,16 +39,14 @@ pub struct Input<'a> {
     pub now: Timestamp,
     /// What it is about.
     pub window: Window,
-    /// The runs of the window, of the one before, and of as long before as the charts reach.
-    pub runs: &'a [RunRow],
-    /// Their builds.
-    pub builds: &'a [BuildRow],
+    /// The runs of the window, of the one before, and of as long before as the charts reach, with their builds.
+    pub runs: &'a [Recorded],
     /// The steps of the window and of the one before.
     pub steps: &'a [StepRow],
     /// How often steps were cached longer ago, a row a step and period. May be empty.
     pub usual: &'a [StepUse],
-    /// Durations over time with their changes.
-    pub series: Vec<Measured>,
+    /// Durations over time with their changes, as [`crate::trend::analysis`] tells them.
+    pub told: &'a [Told],
 }
 
 /// A report.
@@ -83,20 +82,16 @@ pub struct Weekly {
 
 /// Makes the report.
 pub fn weekly(input: Input<'_>) -> Weekly {
-    let Input { project, now, window, runs, builds, steps: step_rows, usual, series } = input;
-    let by_run: HashMap<&str, &RunRow> = runs.iter().map(|run| (run.run.as_str(), run)).collect();
-    let mut builds_of: HashMap<&str, Vec<&BuildRow>> = HashMap::new();
-    for build in builds {
-        builds_of.entry(&build.run).or_default().push(build);
-    }
-    let mut numbers = Numbers::of(&window, runs, &builds_of);
-    let mut before = Numbers::of(&window.before(), runs, &builds_of);
+    let Input { project, now, window, runs, steps: step_rows, usual, told } = input;
+    let by_run: HashMap<&str, &RunRow> = runs.iter().map(|recorded| (recorded.run.run.as_str(), &recorded.run)).collect();
+    let mut numbers = Numbers::of(&window, runs);
+    let mut before = Numbers::of(&window.before(), runs);
     let steps::Steps { costs, heat, lost, lost_before } = steps::steps(&window, &by_run, step_rows, usual);
     (numbers.lost, before.lost) = (lost, lost_before);
     let (old_code, judged) = old_code::find(&window, &by_run, step_rows);
-    let series = changes::series(&window, series);
-    let last_run = runs.iter().map(|run| run.at).filter(|at| *at < window.to).max();
-    let imports = advice::failed_imports(&window, runs, &builds_of);
+    let series = changes::series(&window, told);
+    let last_run = runs.iter().map(|recorded| recorded.run.at).filter(|at| *at < window.to).max();
+    let imports = advice::failed_imports(&window, runs);
     let first = advice::first(&numbers, &series, &costs, &old_code, &imports, window.noun().as_str());
     let headline = headline(&window, &numbers, &before, &series, &old_code);
     Weekly { project: project.to_owned(), now, window, headline, numbers, before, last_run, first, series, steps: costs, heat, old_code, judged }

@@ -1,14 +1,9 @@
 //! The headline numbers of a stretch of time.
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 
 use super::window::Window;
-use crate::{
-    build::Outcome,
-    history::rows::{BuildRow, RunRow},
-};
+use crate::{build::Outcome, trend::ledger::Recorded};
 
 /// What happened in a window, in numbers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -35,13 +30,13 @@ pub struct Numbers {
 
 impl Numbers {
     /// Counts the runs of a window and their builds. What was lost to misses is not known from these: `lost` is 0.
-    pub fn of(window: &Window, runs: &[RunRow], builds: &HashMap<&str, Vec<&BuildRow>>) -> Self {
+    pub fn of(window: &Window, runs: &[Recorded]) -> Self {
         let mut numbers = Self::default();
         let mut seconds = Vec::new();
-        for run in runs.iter().filter(|run| window.contains(run.at)) {
+        for Recorded { run, builds } in runs.iter().filter(|recorded| window.contains(recorded.run.at)) {
             numbers.runs += 1;
             // A run without rows in the builds table was recorded before there was one: the run's own row says less.
-            let whole: Vec<_> = builds.get(run.run.as_str()).into_iter().flatten().filter(|build| build.target.is_none()).collect();
+            let whole: Vec<_> = builds.iter().filter(|build| build.target.is_none()).collect();
             if whole.is_empty() {
                 numbers.builds += run.builds as usize;
                 numbers.failed += usize::from(run.outcome == Outcome::Failed);

@@ -14,6 +14,17 @@ pub enum Move {
     Neither,
 }
 
+impl Move {
+    /// The word for it; none where it did not move.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::Worse => "worse",
+            Self::Neither => "",
+        }
+    }
+}
+
 /// One headline number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tile {
