@@ -70,6 +70,14 @@ pub(super) enum CliError {
         /// Why.
         cause: io::Error,
     },
+    /// A file cannot be written.
+    #[error("cannot write {}: {cause}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
     /// No rule has the name.
     #[error("no rule is called {name:?}{}", near.map_or(String::new(), |near| format!(": did you mean {near}?")))]
     UnknownRule {
@@ -90,6 +98,35 @@ pub(super) enum CliError {
     #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
     #[error("{0}")]
     History(String),
+    /// The history has no runs at all.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("no run is recorded in {}", .0.display())]
+    NothingRecorded(PathBuf),
+    /// The history has runs, but none of the project.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("no run of {name:?} is recorded; there are runs of {known}")]
+    UnknownProject {
+        /// The project.
+        name: String,
+        /// Those that have runs.
+        known: String,
+    },
+    /// The project has runs, but none that is asked for.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("no run of {project} is of that time and branch")]
+    NoSuchRuns {
+        /// The project.
+        project: String,
+    },
+    /// No run built the target.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("no run built a target {name:?}{}", if known.is_empty() { "; the logs name no targets".to_owned() } else { format!("; there are {known}") })]
+    UnknownTarget {
+        /// The target.
+        name: String,
+        /// Those that were built.
+        known: String,
+    },
     /// There is nothing to read.
     #[error("nothing to read: standard input is a terminal")]
     TerminalInput,
@@ -106,6 +143,12 @@ impl CliError {
                 Some("pipe a build into it, `docker build --progress=plain . 2>&1 | bklog`, or name a log: `bklog show build.log`")
             }
             Self::Source(SourceError::Read { .. }) => Some("the file may be cut off or damaged; what could be read is shown"),
+            Self::NothingRecorded(_) => {
+                Some("record logs with `bklog record LOG…` or `bklog check --record`, or name another history with --history DIR")
+            }
+            Self::UnknownProject { .. } => Some("give one of them as --project NAME"),
+            Self::NoSuchRuns { .. } => Some("widen --since, or leave --branch out"),
+            Self::UnknownTarget { .. } => Some("leave --target out for whole runs"),
             Self::UnknownRule { .. } => Some("`bklog explain` lists all rules"),
             Self::Baseline { .. } => Some("it is what `bklog check --format json` writes; bklog.toml names it as `baseline`"),
             Self::ReaderGone
@@ -116,6 +159,7 @@ impl CliError {
             | Self::Command { .. }
             | Self::Policy(_)
             | Self::Summary { .. }
+            | Self::File { .. }
             | Self::History(_) => None,
         }
     }
@@ -131,7 +175,9 @@ impl CliError {
             | Self::Policy(_)
             | Self::Baseline { .. }
             | Self::UnknownRule { .. } => exit_code::USAGE,
-            Self::Output(_) | Self::Summary { .. } | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } | Self::Series { .. } => {
+            Self::UnknownProject { .. } | Self::UnknownTarget { .. } => exit_code::USAGE,
+            Self::NothingRecorded(_) | Self::NoSuchRuns { .. } => exit_code::NOT_A_LOG,
+            Self::Output(_) | Self::Summary { .. } | Self::File { .. } | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } | Self::Series { .. } => {
                 exit_code::NOT_A_LOG
             }
         }

@@ -11,6 +11,8 @@ mod overall;
 mod reading;
 #[cfg(feature = "history")]
 mod record;
+#[cfg(feature = "history")]
+mod report;
 mod reporting;
 mod run;
 mod show;
@@ -65,6 +67,8 @@ enum Command {
     Trend(trend::TrendArgs),
     #[cfg(feature = "history")]
     Record(Box<record::RecordArgs>),
+    #[cfg(feature = "history")]
+    Report(Box<report::ReportArgs>),
     Explain(explain::ExplainArgs),
 }
 
@@ -98,6 +102,8 @@ pub fn run() -> ExitCode {
         Some(Command::Trend(args)) => trend::run(&args, color),
         #[cfg(feature = "history")]
         Some(Command::Record(args)) => record::run(&args, color),
+        #[cfg(feature = "history")]
+        Some(Command::Report(args)) => report::run(&args, color),
     };
     let code = match result {
         Ok(code) => code,

@@ -258,3 +258,53 @@ fn old_lines<'a>(report: &'a Weekly) -> Vec<OldLine<'a>> {
     };
     report.old_code.iter().map(line).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::weekly::tests::{Ledger, hostile, regression};
+
+    fn html(report: &Weekly) -> String {
+        let mut out = Vec::new();
+        page(report, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_page_holds_charts_tables_and_nothing_from_elsewhere() {
+        let page = html(&regression().report());
+        assert_eq!(page.matches("<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\"").count(), 4, "two series at two widths");
+        assert_eq!(page.matches("<script").count(), 1);
+        assert_eq!(page.matches("<style").count(), 1);
+        assert!(page.contains("backend builds take 17."));
+        for other in [" src=", "@import", " style=", " onclick", "url(http"] {
+            assert!(!page.contains(other), "{other}");
+        }
+        assert!(!page.contains("{{") && !page.contains("{%"));
+        write_for_the_browser("regression", &page);
+    }
+
+    #[test]
+    fn hostile_text_stays_text() {
+        let page = html(&hostile().report());
+        assert_eq!(page.matches("<script").count(), 1);
+        assert_eq!(page.matches("</script").count(), 1);
+        assert!(!page.contains("<img") && !page.contains("javascript:"));
+        assert!(!page.contains('\u{1b}') && !page.contains('\u{202e}'));
+        write_for_the_browser("hostile", &page);
+    }
+
+    #[test]
+    fn empty_weeks_say_so() {
+        let page = html(&Ledger::default().report());
+        assert!(page.contains("id=\"empty\"") && page.contains("No builds were recorded in this week"));
+        write_for_the_browser("empty", &page);
+    }
+
+    /// `scripts/pages.sh` opens these pages in a browser.
+    fn write_for_the_browser(name: &str, page: &str) {
+        if let Some(directory) = std::env::var_os("BKLOG_PAGES") {
+            std::fs::write(std::path::Path::new(&directory).join(format!("{name}.html")), page).unwrap();
+        }
+    }
+}

@@ -104,7 +104,7 @@ pub fn first(
             Some(_) => "Look at what changed between the last good and the first slow build".to_owned(),
             None => "Look at what changed in the builder, its cache and the Dockerfile just before".to_owned(),
         };
-        let command = shift.suspects.as_deref().filter(|range| is_plain(range)).map(|range| format!("git log {range}"));
+        let command = shift.suspects.as_deref().map(|range| format!("git log {range}"));
         list.push((cost, Advice { urgency: Urgency::Medium, what, action, command }));
     }
     for import in imports.iter().take(2) {
@@ -160,6 +160,6 @@ pub fn first(
 }
 
 /// True for a commit range that can be pasted into a shell whatever a log claims its commits to be.
-fn is_plain(range: &str) -> bool {
+pub fn is_plain(range: &str) -> bool {
     range.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/')) && !range.starts_with('-')
 }

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::window::{Window, date};
+use super::{
+    advice::is_plain,
+    window::{Window, date},
+};
 use crate::trend::{
     analysis::{Told, ToldChange},
     attribution::Attribution,
@@ -62,7 +65,7 @@ pub struct Shift {
     pub run: Option<String>,
     /// Its commit.
     pub commit: Option<String>,
-    /// The commits that may have made it, as a range for `git log`.
+    /// The commits that may have made it, as a range for `git log`; not where they are no plain names.
     pub suspects: Option<String>,
     /// The finding: `backend builds take 20.4 min instead of 2.6 since 3 March`.
     pub headline: String,
@@ -126,7 +129,7 @@ fn shown(window: &Window, told: &Told) -> TrendSeries {
             at: point.at,
             run: point.run.clone(),
             commit: point.commit.clone(),
-            suspects: change.suspects(&series),
+            suspects: change.suspects(&series).filter(|range| is_plain(range)),
             headline: finding(target.as_deref(), &change, &since(point.at, window, short)),
             new: window.contains(point.at),
             in_effect: n + 1 == told.changes.len(),

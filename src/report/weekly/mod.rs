@@ -131,4 +131,4 @@ fn headline(window: &Window, numbers: &Numbers, before: &Numbers, series: &[Tren
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::report) mod tests;
