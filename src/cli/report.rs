@@ -58,7 +58,7 @@ pub(super) struct ReportArgs {
     #[arg(long, value_name = "FORMAT", value_delimiter = ',')]
     format: Vec<Format>,
 
-    /// Write the charts into this directory too, as SVG and PNG
+    /// Write the charts into this directory too, as SVG and, where the program can, as PNG
     #[cfg(feature = "charts")]
     #[arg(long, value_name = "DIR")]
     charts: Option<PathBuf>,
@@ -244,7 +244,7 @@ fn elsewhere(args: &ReportArgs, history: &History, selection: &Selection) -> Res
 /// Writes every chart of a report as SVG and as PNG, and gives the paths.
 #[cfg(feature = "charts")]
 fn charts(report: &Weekly, directory: &Path) -> Result<Vec<PathBuf>, CliError> {
-    use crate::report::chart::{durations, png};
+    use crate::report::chart::durations;
     let look = durations::Look { width: 1040, height: 400, titled: true };
     let mut written = Vec::new();
     for (number, series) in report.series.iter().enumerate() {
@@ -257,7 +257,11 @@ fn charts(report: &Weekly, directory: &Path) -> Result<Vec<PathBuf>, CliError> {
                 format!("build-time-{number}-{plain}")
             }
         };
-        for (extension, bytes) in [("svg", svg.clone().into_bytes()), ("png", png::png(&svg).map_err(failed)?)] {
+        let mut files = Vec::new();
+        #[cfg(feature = "pictures")]
+        files.push(("png", crate::report::chart::png::png(&svg).map_err(failed)?));
+        files.push(("svg", svg.into_bytes()));
+        for (extension, bytes) in files {
             let path = directory.join(format!("{name}.{extension}"));
             save(&path, &bytes)?;
             written.push(path);

@@ -5,6 +5,7 @@
 
 pub mod durations;
 pub mod palette;
+#[cfg(feature = "pictures")]
 pub mod png;
 mod time_axis;
 mod value_axis;
@@ -27,6 +28,7 @@ pub enum ChartError {
     #[error("cannot draw a chart: {0}")]
     Draw(String),
     /// The picture cannot be made from the drawing.
+    #[cfg(feature = "pictures")]
     #[error("cannot make a picture of a chart: {0}")]
     Picture(String),
 }
