@@ -118,6 +118,15 @@ pub(super) enum CliError {
         /// The project.
         project: String,
     },
+    /// There is no log and no run of a name.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("there is no log and no run {name:?}; {known}")]
+    NoSuchBuild {
+        /// The name.
+        name: String,
+        /// What there is.
+        known: String,
+    },
     /// No run built the target.
     #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
     #[error("no run built a target {name:?}{}", if known.is_empty() { "; the logs name no targets".to_owned() } else { format!("; there are {known}") })]
@@ -126,6 +135,17 @@ pub(super) enum CliError {
         name: String,
         /// Those that were built.
         known: String,
+    },
+    /// Something that the user should know and that is no failure.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("{0}")]
+    Remark(String),
+    /// None of the files is a build log.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("{what}")]
+    NoLogs {
+        /// What was looked for.
+        what: String,
     },
     /// There is nothing to read.
     #[error("nothing to read: standard input is a terminal")]
@@ -137,7 +157,9 @@ impl CliError {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Empty(_) => Some("docker writes its progress to standard error: add 2>&1 before the pipe or file"),
-            Self::NoBuild { .. } => Some("build with --progress=plain and keep standard error (2>&1); `bklog help` lists what is read"),
+            Self::NoBuild { .. } | Self::NoLogs { .. } => {
+                Some("build with --progress=plain and keep standard error (2>&1); `bklog help` lists what is read")
+            }
             Self::Usage { hint, .. } => Some(hint),
             Self::TerminalInput => {
                 Some("pipe a build into it, `docker build --progress=plain . 2>&1 | bklog`, or name a log: `bklog show build.log`")
@@ -147,6 +169,7 @@ impl CliError {
                 Some("record logs with `bklog record LOG…` or `bklog check --record`, or name another history with --history DIR")
             }
             Self::UnknownProject { .. } => Some("give one of them as --project NAME"),
+            Self::NoSuchBuild { .. } => Some("name a log, or a run by its id, its commit, `latest` or `latest~1`"),
             Self::NoSuchRuns { .. } => Some("widen --since, or leave --branch out"),
             Self::UnknownTarget { .. } => Some("leave --target out for whole runs"),
             Self::UnknownRule { .. } => Some("`bklog explain` lists all rules"),
@@ -160,13 +183,14 @@ impl CliError {
             | Self::Policy(_)
             | Self::Summary { .. }
             | Self::File { .. }
+            | Self::Remark(_)
             | Self::History(_) => None,
         }
     }
 
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::ReaderGone => exit_code::SUCCESS,
+            Self::ReaderGone | Self::Remark(_) => exit_code::SUCCESS,
             Self::FailedEarly(_) => exit_code::BUILD_FAILED,
             Self::TerminalInput
             | Self::Command { .. }
@@ -175,11 +199,17 @@ impl CliError {
             | Self::Policy(_)
             | Self::Baseline { .. }
             | Self::UnknownRule { .. } => exit_code::USAGE,
-            Self::UnknownProject { .. } | Self::UnknownTarget { .. } => exit_code::USAGE,
-            Self::NothingRecorded(_) | Self::NoSuchRuns { .. } => exit_code::NOT_A_LOG,
-            Self::Output(_) | Self::Summary { .. } | Self::File { .. } | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } | Self::Series { .. } => {
-                exit_code::NOT_A_LOG
-            }
+            Self::UnknownProject { .. } | Self::UnknownTarget { .. } | Self::NoSuchBuild { .. } => exit_code::USAGE,
+            Self::NothingRecorded(_)
+            | Self::NoSuchRuns { .. }
+            | Self::Output(_)
+            | Self::Summary { .. }
+            | Self::File { .. }
+            | Self::Source(_)
+            | Self::Empty(_)
+            | Self::NoBuild { .. }
+            | Self::NoLogs { .. }
+            | Self::Series { .. } => exit_code::NOT_A_LOG,
         }
     }
 
@@ -188,7 +218,9 @@ impl CliError {
         use io::Write as _;
         let mut out = anstream::AutoStream::new(io::stderr().lock(), color);
         // Nobody is left to tell when standard error is gone too.
-        let _ = writeln!(out, "{} {}", style::painted(style::BAD, "error:"), escape::terminal(&self.to_string()));
+        let word =
+            if matches!(self, Self::Remark(_)) { style::painted(style::BOLD, "note:") } else { style::painted(style::BAD, "error:") };
+        let _ = writeln!(out, "{word} {}", escape::terminal(&self.to_string()));
         if let Some(hint) = self.hint() {
             let _ = writeln!(out, "  hint: {hint}");
         }

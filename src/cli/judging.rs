@@ -141,9 +141,6 @@ impl EvidenceArgs {
         };
         let mut report = check(&input);
         report.notes.splice(0..0, notes);
-        if let Some(history) = history {
-            self.record(&history, builds, &mut report, policy, started)?;
-        }
         let sources: Vec<Vec<Option<SourceFile>>> =
             commands.iter().map(|command| command.targets.iter().map(|target| source_file(target, &cwd)).collect()).collect();
         let git =
@@ -160,6 +157,9 @@ impl EvidenceArgs {
         let redactor = facts.redactor();
         let findings = rules::judge(&facts, &reporting::today(), &known);
         drop(facts);
+        if let Some(history) = &history {
+            self.record(history, log, builds, &mut report, &redactor, started)?;
+        }
         Ok((CheckReport::new(log, report.steps, findings, report.notes, &redactor), redactor))
     }
 
@@ -213,9 +213,8 @@ impl EvidenceArgs {
 
 #[cfg(feature = "history")]
 mod with_history {
-    use super::{Build, CliError, EvidenceArgs, Path, Policy, Report, ledger};
-    use crate::history::{Clock, History, RunInfo, log_digest, logged_start, run_rows};
-    use crate::redact::Redactor;
+    use super::{Build, CliError, EvidenceArgs, Path, Policy, Redactor, Report, ledger};
+    use crate::history::{Clock, History, RunInfo, log_digest, run_rows};
 
     impl EvidenceArgs {
         /// The history to judge by, where there is one: without what was recorded of this very run, and of later ones.
@@ -231,35 +230,42 @@ mod with_history {
             }
             let project = ledger::project(self.project.as_deref(), cwd);
             let mut history = History::open(&ledger::root(self.history.as_deref(), policy)?, &project);
-            history.judge(&log_digest(&project, builds), started.or_else(|| logged_start(builds)));
+            history.judge(&log_digest(&project, builds), started.or_else(|| ledger::logged_start(builds)));
             Ok(Some(history))
         }
 
         pub(super) fn record(
             &self,
             history: &History,
+            log: &str,
             builds: &[Build],
             report: &mut Report,
-            policy: &Policy,
+            redactor: &Redactor,
             started: Option<jiff::Timestamp>,
         ) -> Result<(), CliError> {
             report.notes.extend(history.problems());
             if !self.record || builds.is_empty() {
                 return Ok(());
             }
-            let known = started.or_else(|| logged_start(builds));
+            let known = started.or_else(|| ledger::logged_start(builds));
+            let around = ledger::Surroundings::look(&super::working_directory());
+            let guessed = || ledger::file_time(log, builds).unwrap_or_else(jiff::Timestamp::now);
             let info = RunInfo {
                 project: history.project().to_owned(),
-                started_at: known.unwrap_or_else(jiff::Timestamp::now),
-                commit: report.commit.clone(),
-                builder: self.builder.clone(),
+                started_at: known.unwrap_or_else(guessed),
+                finished_at: None,
+                commit: report.commit.clone().or_else(|| self.commit.clone()).or(around.commit),
+                branch: around.branch,
+                job_url: around.job_url,
+                runner: around.runner,
+                builder: self.builder.clone().or(around.builder),
                 command: self.builds.first().cloned(),
-                redactor: Redactor::new(&policy.secret_names),
-                ..RunInfo::default()
+                redactor: redactor.clone(),
             };
             let rows = run_rows(builds, &report.steps, &info);
             let clock = if known.is_some() { Clock::Known } else { Clock::Guessed };
             history.record(&rows, &report.syncs, clock).map_err(|error| CliError::History(error.to_string()))?;
+            history.tidy();
             Ok(())
         }
     }
@@ -285,9 +291,10 @@ impl EvidenceArgs {
     fn record(
         &self,
         _history: &NoPast,
+        _log: &str,
         _builds: &[Build],
         _report: &mut Report,
-        _policy: &Policy,
+        _redactor: &Redactor,
         _started: Option<jiff::Timestamp>,
     ) -> Result<(), CliError> {
         Ok(())

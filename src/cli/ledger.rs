@@ -3,7 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
-use crate::policy::Policy;
+use crate::{
+    build::Build,
+    evidence::{ci, git::Repository},
+    history,
+    policy::Policy,
+};
 
 /// The history's directory: the flag (or `BKLOG_HISTORY`), else the settings, else the user's data directory.
 ///
@@ -57,6 +62,58 @@ pub(super) fn is_plausible(at: jiff::Timestamp, now: jiff::Timestamp) -> bool {
     const FIRST_SECOND: i64 = 1_356_998_400;
     const A_DAY: i64 = 86_400;
     at.as_second() >= FIRST_SECOND && at.as_second() <= now.as_second().saturating_add(A_DAY)
+}
+
+/// What the surroundings of this process say of a run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Surroundings {
+    /// The commit: that of the CI job, else HEAD.
+    pub(super) commit: Option<String>,
+    /// The branch: that of the CI job, else the one that is checked out.
+    pub(super) branch: Option<String>,
+    /// Where people find the CI job.
+    pub(super) job_url: Option<String>,
+    /// The machine that runs the CI job.
+    pub(super) runner: Option<String>,
+    /// The builder, as `BUILDX_BUILDER` names it.
+    pub(super) builder: Option<String>,
+}
+
+impl Surroundings {
+    /// Asks the CI system's variables, and git where they say nothing.
+    pub(super) fn look(cwd: &Path) -> Self {
+        let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let job = ci::job(&env).unwrap_or_default();
+        let repository = if job.commit.is_none() || job.branch.is_none() { Repository::open(cwd).ok() } else { None };
+        let head = || repository.as_ref().and_then(|repository| repository.head().ok());
+        let on_branch = || {
+            // A CI job that names no branch has checked out a tag or a commit.
+            let repository = repository.as_ref().filter(|_| job.system.is_empty())?;
+            let head = std::fs::read_to_string(repository.git_dir().join("HEAD")).ok()?;
+            head.trim().strip_prefix("ref: refs/heads/").map(str::to_owned)
+        };
+        Self {
+            commit: job.commit.clone().or_else(head),
+            branch: job.branch.clone().or_else(on_branch),
+            job_url: job.url,
+            runner: job.runner,
+            builder: env("BUILDX_BUILDER"),
+        }
+    }
+}
+
+/// When the builds of a log began, where it says that, and that time can be.
+pub(super) fn logged_start(builds: &[Build]) -> Option<jiff::Timestamp> {
+    history::logged_start(builds).filter(|at| is_plausible(*at, jiff::Timestamp::now()))
+}
+
+/// When the builds of a log began, if the log itself does not say: its file was written last when they ended.
+pub(super) fn file_time(log: &str, builds: &[Build]) -> Option<jiff::Timestamp> {
+    let modified = std::fs::metadata(log).ok().filter(std::fs::Metadata::is_file)?.modified().ok()?;
+    let at = jiff::Timestamp::try_from(modified).ok()?;
+    let seconds: f64 = builds.iter().filter_map(|build| build.duration).map(|duration| duration.seconds).sum();
+    let began = jiff::SignedDuration::try_from_secs_f64(seconds).ok().and_then(|length| at.checked_sub(length).ok());
+    began.filter(|began| is_plausible(*began, jiff::Timestamp::now()))
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! The command line: one file a command, what they share, and what their ends mean to the caller.
 
 mod check;
+mod diff;
 mod error;
 pub mod exit_code;
 mod explain;
 mod judging;
 mod ledger;
 mod live;
+#[cfg(feature = "history")]
+mod log_files;
 mod overall;
 mod reading;
 #[cfg(feature = "history")]
@@ -65,6 +68,7 @@ enum Command {
     Check(Box<check::CheckArgs>),
     Run(Box<run::RunArgs>),
     Trend(trend::TrendArgs),
+    Diff(diff::DiffArgs),
     #[cfg(feature = "history")]
     Record(Box<record::RecordArgs>),
     #[cfg(feature = "history")]
@@ -100,6 +104,7 @@ pub fn run() -> ExitCode {
         Some(Command::Show(args)) => show::run(&args, color),
         Some(Command::Run(args)) => run::run(&args, color),
         Some(Command::Trend(args)) => trend::run(&args, color),
+        Some(Command::Diff(args)) => diff::run(&args, color),
         #[cfg(feature = "history")]
         Some(Command::Record(args)) => record::run(&args, color),
         #[cfg(feature = "history")]

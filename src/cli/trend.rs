@@ -3,47 +3,117 @@
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::{Args, ValueEnum};
 
 use super::{error::CliError, exit_code};
 use crate::{
-    report::{text, trend_json},
+    policy::Policy,
+    report::{text, trend_json, trend_markdown},
     trend::{
-        change_point::{Direction, Settings, State, detect},
+        analysis::{Question, Steps, Told, ToldChange, Trend},
+        change_point::{Settings, detect},
+        ledger::{LeftOut, Measured, Metric},
+        levels::{Among, Found, regression},
         series::Series,
     },
 };
 
-/// Find since when builds take another time, in a series of build times
+/// Find since when builds take another time, by how much, and which steps and commits made it
 #[derive(Debug, Args)]
 pub(super) struct TrendArgs {
-    /// Build times kept elsewhere: a CSV file with the columns time,commit,seconds; `-` is standard input
-    #[arg(long, value_name = "FILE")]
-    csv: PathBuf,
+    /// The history's directory
+    #[arg(long, value_name = "DIR", env = "BKLOG_HISTORY")]
+    history: Option<PathBuf>,
+
+    /// The project; the name of the repository's directory if not given, all where that has no runs
+    #[arg(long, value_name = "NAME")]
+    project: Option<String>,
+
+    /// Of one target of bake or compose
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+
+    /// What to look at; may be given more than once [default: all]
+    #[arg(long, value_name = "METRIC")]
+    metric: Vec<MetricArg>,
+
+    /// Series of the steps whose name holds this, too, or fits it where it has a `*`
+    #[arg(long, value_name = "NAME", conflicts_with = "per_step")]
+    step: Option<String>,
+
+    /// Series of all steps, too
+    #[arg(long)]
+    per_step: bool,
+
+    /// Runs since this time: a day, RFC 3339, or how long ago (90d, 12h)
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+
+    /// Runs of one branch
+    #[arg(long, value_name = "NAME")]
+    branch: Option<String>,
+
+    /// Build times kept elsewhere instead of a history: a CSV file with the columns time,commit,seconds; `-` is standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["history", "project", "target", "metric", "step", "per_step", "since", "branch"]
+    )]
+    csv: Option<PathBuf>,
 
     /// How to write the answer
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: TrendFormat,
 
-    /// Exit with 1 when builds have become slower and still are
+    /// Exit with 1 when builds have become slower and still are, or take longer than bklog.toml allows
     #[arg(long)]
     fail_on_regression: bool,
 
-    /// Smallest factor between two levels that counts as a change, 1 or more
-    #[arg(long, value_name = "FACTOR", default_value_t = Settings::default().min_ratio, value_parser = factor)]
-    min_ratio: f64,
+    /// Smallest factor between two levels that counts as a change, 1 or more [default: that of bklog.toml, else 1.1]
+    #[arg(long, value_name = "FACTOR", value_parser = factor)]
+    min_ratio: Option<f64>,
+
+    /// Columns to fit the text into [default: those of the terminal, else 100]
+    #[arg(long, value_name = "COLUMNS", value_parser = clap::value_parser!(u16).range(40..))]
+    width: Option<u16>,
 }
 
 /// The formats of `trend`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum TrendFormat {
-    /// A chart of one line and sentences
+    /// Charts of one line and sentences
     Text,
     /// For programs (schema bklog.trend/1)
     Json,
+    /// For job summaries and chats
+    Markdown,
+}
+
+/// The metrics of `trend`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MetricArg {
+    /// How long builds take
+    Duration,
+    /// The share of the commands that the cache answered
+    CacheHits,
+    /// Bytes of build context that were transferred
+    Context,
+    /// The share of the cache imports that worked
+    Imports,
+}
+
+impl MetricArg {
+    fn metric(self) -> Metric {
+        match self {
+            Self::Duration => Metric::Duration,
+            Self::CacheHits => Metric::CacheHitRatio,
+            Self::Context => Metric::ContextBytes,
+            Self::Imports => Metric::ImportSuccess,
+        }
+    }
 }
 
 fn factor(text: &str) -> Result<f64, String> {
@@ -55,28 +125,177 @@ fn factor(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub(super) fn run(args: &TrendArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
-    let name = args.csv.to_string_lossy().into_owned();
+    let policy = Policy::find(&std::env::current_dir().unwrap_or_default())?;
+    let min_ratio = args.min_ratio.or(policy.trend.min_ratio).unwrap_or(Settings::default().min_ratio);
+    let trend = match &args.csv {
+        Some(file) => from_csv(file, min_ratio)?,
+        None => from_history(args, &policy, min_ratio, color)?,
+    };
+    match args.format {
+        TrendFormat::Text => {
+            let width = args.width.map_or_else(|| super::terminal_width(&console::Term::stdout()), usize::from);
+            let mut out = BufWriter::new(anstream::AutoStream::new(io::stdout().lock(), color));
+            text::trend::write(&trend, width, &mut out)?;
+            out.flush()?;
+        }
+        TrendFormat::Json => written(&trend, trend_json::write)?,
+        TrendFormat::Markdown => written(&trend, trend_markdown::write)?,
+    }
+    Ok(if args.fail_on_regression && trend.is_bad() { exit_code::FINDINGS } else { exit_code::SUCCESS })
+}
+
+fn written(trend: &Trend, write: fn(&Trend, &mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    write(trend, &mut out)?;
+    Ok(out.flush()?)
+}
+
+/// A series of build times kept elsewhere. Nothing is known of its steps.
+fn from_csv(file: &Path, min_ratio: f64) -> Result<Trend, CliError> {
+    let name = file.to_string_lossy().into_owned();
     let unreadable = |cause: &dyn std::fmt::Display| CliError::Series { name: name.clone(), cause: cause.to_string() };
     let series = if name == "-" {
         Series::from_csv(io::stdin().lock())
     } else {
-        Series::from_csv(File::open(&args.csv).map_err(|cause| unreadable(&cause))?)
+        Series::from_csv(File::open(file).map_err(|cause| unreadable(&cause))?)
     };
     let series = series.map_err(|cause| unreadable(&cause))?;
-    let changes = detect(&series, &Settings { min_ratio: args.min_ratio, ..Settings::default() });
-    match args.format {
-        TrendFormat::Text => {
-            let mut out = BufWriter::new(anstream::AutoStream::new(io::stdout().lock(), color));
-            text::trend::write(&name, &series, &changes, &mut out)?;
-            out.flush()?;
+    let found: Vec<Found> = detect(&series, &Settings { min_ratio, ..Settings::default() })
+        .into_iter()
+        .map(|change| Found { change, among: Among::All })
+        .collect();
+    let regression = regression(&found, &|_| false, min_ratio).and_then(|worst| found.iter().position(|found| found == worst));
+    let measured = Measured {
+        project: file.file_stem().map_or_else(|| name.clone(), |stem| stem.to_string_lossy().into_owned()),
+        target: None,
+        step: None,
+        metric: Metric::Duration,
+        ran: vec![true; series.points().len()],
+        series,
+        left_out: LeftOut::default(),
+    };
+    let changes = found
+        .into_iter()
+        .map(|found| ToldChange { found, attribution: Default::default(), sign_runs: Vec::new(), accepted: None })
+        .collect();
+    Ok(Trend { series: vec![Told { measured, changes, regression }], ..Trend::default() })
+}
+
+#[cfg(not(feature = "history"))]
+fn from_history(_args: &TrendArgs, _policy: &Policy, _min_ratio: f64, _color: anstream::ColorChoice) -> Result<Trend, CliError> {
+    let hint = "give build times as --csv FILE, or use a bklog with the feature `history`";
+    Err(CliError::Usage { what: "this bklog was built without the history".to_owned(), hint })
+}
+
+#[cfg(feature = "history")]
+fn from_history(args: &TrendArgs, policy: &Policy, min_ratio: f64, color: anstream::ColorChoice) -> Result<Trend, CliError> {
+    use super::ledger;
+    use crate::{
+        history::{History, Selection},
+        trend::{analysis::analyse, ledger::recorded},
+    };
+
+    let cwd = std::env::current_dir().unwrap_or_default();
+    let root = ledger::root(args.history.as_deref(), policy)?;
+    let project = ledger::project(args.project.as_deref(), &cwd);
+    let history = History::open(&root, &project);
+    let since = args.since.as_deref().map(|text| since(text, jiff::Timestamp::now())).transpose()?;
+    let mut selection = Selection { project: Some(project.clone()), since, until: None, branch: args.branch.clone() };
+    let failed = |error: crate::history::HistoryError| CliError::History(error.to_string());
+    let mut runs = history.read_runs(&selection).map_err(failed)?;
+    if runs.is_empty() {
+        let everything = history.read_runs(&Selection::default()).map_err(failed)?;
+        let mut known: Vec<String> = everything.iter().map(|run| run.project.clone()).collect();
+        known.sort_unstable();
+        known.dedup();
+        if known.is_empty() {
+            return Err(CliError::NothingRecorded(root));
         }
-        TrendFormat::Json => {
-            let project = args.csv.file_stem().map_or_else(|| name.clone(), |stem| stem.to_string_lossy().into_owned());
-            let mut out = BufWriter::new(io::stdout().lock());
-            trend_json::write(&project, &series, &changes, &mut out)?;
-            out.flush()?;
+        let here = known.contains(&project);
+        if args.project.is_some() && !here {
+            return Err(CliError::UnknownProject { name: project, known: known.join(", ") });
+        }
+        if here {
+            return Err(CliError::NoSuchRuns { project });
+        }
+        selection.project = None;
+        runs = everything;
+        runs.retain(|run| {
+            since.is_none_or(|since| run.at >= since) && args.branch.as_ref().is_none_or(|branch| run.branch.as_ref() == Some(branch))
+        });
+        if runs.is_empty() {
+            return Err(CliError::NoSuchRuns { project: known.join(", ") });
         }
     }
-    let regressed = changes.last().is_some_and(|change| change.direction == Direction::Slower && change.state == State::Confirmed);
-    Ok(if regressed && args.fail_on_regression { exit_code::FINDINGS } else { exit_code::SUCCESS })
+    let builds = history.read_builds(&selection).map_err(failed)?;
+    let runs = recorded(runs, builds);
+    if let Some(target) = &args.target {
+        let targets = crate::trend::ledger::targets(&runs);
+        if !targets.contains(target.as_str()) {
+            let known = targets.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(CliError::UnknownTarget { name: target.clone(), known });
+        }
+    }
+    let question = Question {
+        target: args.target.clone(),
+        metrics: if args.metric.is_empty() { Metric::ALL.to_vec() } else { args.metric.iter().map(|metric| metric.metric()).collect() },
+        steps: match &args.step {
+            Some(name) => Steps::Named(name.clone()),
+            None if args.per_step => Steps::All,
+            None => Steps::None,
+        },
+        min_ratio,
+    };
+    let trend = analyse(runs, &question, &policy.trend, |since, until| {
+        history.read_steps(&Selection { since: Some(since), until: Some(until), ..selection.clone() }).map_err(failed)
+    })?;
+    if let Some(name) = &args.step
+        && trend.series.iter().all(|told| told.measured.step.is_none())
+    {
+        return Err(CliError::Usage { what: format!("no step that ran holds {name:?}"), hint: "--per-step shows them all" });
+    }
+    let mut err = anstream::AutoStream::new(io::stderr().lock(), color);
+    for problem in history.problems() {
+        // Nobody is left to tell when standard error is gone.
+        let _ = writeln!(err, "warning: {}", crate::report::escape::terminal(&problem));
+    }
+    Ok(trend)
+}
+
+/// When the first run that counts began: a day, RFC 3339, or how long ago.
+#[cfg(feature = "history")]
+fn since(text: &str, now: jiff::Timestamp) -> Result<jiff::Timestamp, CliError> {
+    use jiff::{Span, civil, tz::TimeZone};
+    let at = text.parse::<jiff::Timestamp>().ok();
+    let day = || TimeZone::UTC.to_timestamp(text.parse::<civil::Date>().ok()?.to_datetime(civil::Time::midnight())).ok();
+    let ago = || {
+        let span = text.parse::<Span>().ok().filter(|span| span.is_positive())?;
+        now.to_zoned(TimeZone::UTC).checked_sub(span).ok().map(|zoned| zoned.timestamp())
+    };
+    at.or_else(day).or_else(ago).ok_or_else(|| CliError::Usage {
+        what: format!("--since {text:?} is no time"),
+        hint: "give a day (2026-11-01), a time (2026-11-01T08:00:00Z) or how long ago (90d, 12h)",
+    })
+}
+
+#[cfg(all(test, feature = "history"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_a_day_a_time_or_a_while_ago() {
+        let now: jiff::Timestamp = "2026-11-21T08:14:26Z".parse().unwrap();
+        for (text, expected) in [
+            ("2026-11-01", "2026-11-01T00:00:00Z"),
+            ("2026-11-01T08:00:00+01:00", "2026-11-01T07:00:00Z"),
+            ("7d", "2026-11-14T08:14:26Z"),
+            ("12h", "2026-11-20T20:14:26Z"),
+            ("2 weeks", "2026-11-07T08:14:26Z"),
+        ] {
+            assert_eq!(since(text, now).unwrap().to_string(), expected, "{text}");
+        }
+        for text in ["", "soon", "-7d", "2026-13-01", "99999999y"] {
+            assert!(since(text, now).is_err(), "{text}");
+        }
+    }
 }

@@ -153,14 +153,25 @@ fn sync(directory: &Path) {
     }
 }
 
+/// True for the names of files that are being written.
+pub(super) fn is_temporary(name: &str) -> bool {
+    name.starts_with(".writing-")
+}
+
 /// Writes a file under a temporary name, brings it to disk and gives it its name. False where there is one of that name already.
 pub fn publish(path: &Path, frame: &mut DataFrame) -> Result<bool, HistoryError> {
+    publish_large(path, frame, usize::MAX)
+}
+
+/// [`publish`], with so many rows in each group that readers can skip.
+pub fn publish_large(path: &Path, frame: &mut DataFrame, row_group: usize) -> Result<bool, HistoryError> {
     let unusable = |cause| HistoryError::Io { path: path.to_owned(), cause };
     let directory = path.parent().unwrap_or(path);
     fs::create_dir_all(directory).map_err(unusable)?;
     let mut bytes = Vec::new();
     ParquetWriter::new(&mut bytes)
         .with_compression(ParquetCompression::Zstd(None))
+        .with_row_group_size(Some(row_group))
         .set_parallel(false)
         .finish(frame)
         .map_err(|error| HistoryError::Encode(error.to_string()))?;
@@ -176,30 +187,38 @@ pub fn publish(path: &Path, frame: &mut DataFrame) -> Result<bool, HistoryError>
     Ok(true)
 }
 
-/// Reads a file of the ledger, all of it or those of the columns that it has. `None` where it is gone.
+/// Reads a file of the ledger, all of it or those of the columns that it has, and its version in any case. `None` where it is gone.
 pub fn read(path: &Path, columns: Option<&[&str]>) -> Result<Option<DataFrame>, HistoryError> {
     let file = match fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(HistoryError::Io { path: path.to_owned(), cause }),
     };
-    let damaged = |error: PolarsError| HistoryError::Damaged { path: path.to_owned(), message: short(&error.to_string()) };
+    let damaged = |message: String| HistoryError::Damaged { path: path.to_owned(), message };
+    // Polars panics on some files that are no Parquet within: such a file is damaged, and no more than that.
+    let frame = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decoded(file, columns)));
+    let frame = frame.map_err(|_| damaged("its pages are broken".to_owned()))?.map_err(|error| damaged(short(&error.to_string())))?;
+    let versions = frame.column("schema_version").and_then(|column| column.i32().map(Int32Chunked::max));
+    let version = versions.map_err(|_| damaged("it is no file of bklog: it has no schema_version".to_owned()))?;
+    match version {
+        Some(found) if found > SCHEMA_VERSION => Err(HistoryError::Newer { path: path.to_owned(), found }),
+        _ => Ok(Some(frame)),
+    }
+}
+
+fn decoded(file: fs::File, columns: Option<&[&str]>) -> PolarsResult<DataFrame> {
     let mut reader = ParquetReader::new(file).read_parallel(ParallelStrategy::None);
     if let Some(columns) = columns {
-        let schema = reader.schema().map_err(damaged)?;
-        let there = columns.iter().chain(&["schema_version"]).filter(|column| schema.contains(column));
+        let schema = reader.schema()?;
+        let others = columns.iter().filter(|column| **column != "schema_version");
+        let there = others.chain(&["schema_version"]).filter(|column| schema.contains(column));
         reader = reader.with_columns(Some(there.map(|column| (*column).to_owned()).collect()));
     }
-    let frame = reader.finish().map_err(damaged)?;
-    let version = frame.column("schema_version").map_err(damaged)?.i32().map_err(damaged)?.max().unwrap_or(SCHEMA_VERSION);
-    if version > SCHEMA_VERSION {
-        return Err(HistoryError::Newer { path: path.to_owned(), found: version });
-    }
-    Ok(Some(frame))
+    reader.finish()
 }
 
 /// The first line of what polars says, which can go on for pages.
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(200).collect()
 }
 

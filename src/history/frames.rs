@@ -192,11 +192,11 @@ impl<'f> Values<'f> {
         self.integer(row).and_then(|number| u32::try_from(number).ok())
     }
 
-    fn bucket(&self, row: usize) -> Option<i32> {
+    pub(super) fn bucket(&self, row: usize) -> Option<i32> {
         self.integer(row).and_then(|number| i32::try_from(number).ok())
     }
 
-    fn double(&self, row: usize) -> Option<f64> {
+    pub(super) fn double(&self, row: usize) -> Option<f64> {
         if let Self::Double(values) = self { values.get(row) } else { None }
     }
 

@@ -26,12 +26,10 @@ const LONGEST_HASH: usize = 128;
 /// What a step is called in every run: target, platform and named stage, then the instruction with one blank between words and `*` for
 /// what changes from run to run (digests, times, commits, values of cache-bust arguments).
 ///
-/// A step that bake shares between targets is announced under one of them or under several; the first in the alphabet counts. Steps of one
-/// build can have the same identity: [`identities`] tells them apart.
+/// A step that bake shares between targets is announced under any of them, by chance: whoever compares runs has to know. Steps of one build
+/// can have the same identity: [`identities`] tells them apart.
 pub fn identity(step: &Step) -> String {
-    let own = of_parts(&step.parts, &step.name);
-    let others = step.other_names.iter().map(|name| of_name(name));
-    others.fold(own, |least, other| if other < least { other } else { least })
+    of_parts(&step.parts, &step.name)
 }
 
 /// [`identity`] of a step of which only its name is known.

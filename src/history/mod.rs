@@ -19,6 +19,8 @@
 #[cfg(feature = "history")]
 mod files;
 #[cfg(feature = "history")]
+mod fold;
+#[cfg(feature = "history")]
 mod frames;
 pub mod identity;
 #[cfg(feature = "history")]
@@ -26,11 +28,17 @@ mod past;
 #[cfg(feature = "history")]
 mod read;
 mod record;
+#[cfg(feature = "history")]
+mod rollup;
 pub mod rows;
 #[cfg(feature = "history")]
 mod store;
 
+#[cfg(feature = "history")]
+pub use fold::Fold;
 pub use record::{RunInfo, log_digest, logged_start, run_rows, week};
+#[cfg(feature = "history")]
+pub use rollup::WeekRow;
 pub use rows::{BuildRow, RunRow, RunRows, Selection, StepRow};
 #[cfg(feature = "history")]
 pub use store::{Clock, History, HistoryError, Recorded, SCHEMA_VERSION};

@@ -47,7 +47,8 @@ impl History {
         self.judged = Some(Judged { log: log.to_owned(), at });
     }
 
-    fn came_before(&self, stamp: &str, run: &str) -> bool {
+    /// Whether a recorded run came before the one that is judged.
+    pub(super) fn came_before(&self, stamp: &str, run: &str) -> bool {
         self.judged.as_ref().is_none_or(|judged| judged.follows(stamp, run))
     }
 

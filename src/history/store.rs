@@ -164,4 +164,4 @@ fn commit_of(run: &str) -> Option<&str> {
 
 #[cfg(test)]
 #[path = "store_tests.rs"]
-mod tests;
+pub(super) mod tests;

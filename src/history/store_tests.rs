@@ -14,7 +14,7 @@ use crate::freshness::verdict::{RunRef, Verdict};
 use crate::history::rows::{BuildRow, StepRow};
 
 /// A run whose id ends in `id`, at so many seconds of a day.
-fn rows(id: &str, second: i64) -> RunRows {
+pub(in crate::history) fn rows(id: &str, second: i64) -> RunRows {
     let at = Timestamp::from_second(1_795_219_200 + second).unwrap();
     let run = format!("{}-none-{id}", at.strftime("%Y%m%dT%H%M%S%.3f"));
     RunRows {
@@ -73,7 +73,7 @@ fn step(run: &str) -> StepRow {
     }
 }
 
-fn record(history: &History, rows: &RunRows) -> bool {
+pub(in crate::history) fn record(history: &History, rows: &RunRows) -> bool {
     history.record(rows, &[], Clock::Known).unwrap() == Recorded::New
 }
 

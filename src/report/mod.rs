@@ -2,6 +2,9 @@
 
 #[cfg(feature = "charts")]
 pub mod chart;
+pub mod diff_json;
+pub mod diff_markdown;
+pub mod diff_words;
 pub mod escape;
 pub mod findings;
 #[cfg(feature = "charts")]
@@ -12,6 +15,8 @@ pub mod markdown;
 pub mod savings;
 pub mod text;
 pub mod trend_json;
+pub mod trend_markdown;
+pub mod trend_words;
 pub mod units;
 pub mod weekly;
 

@@ -18,6 +18,17 @@ pub fn duration(seconds: f64) -> String {
     format!("{}h {:02}m", minutes / 60, minutes % 60)
 }
 
+/// A difference of seconds: `+9.7s`, `−1m 20s`, `±0.0s`.
+pub fn signed(seconds: f64) -> String {
+    // What is printed as nothing has no sign.
+    let sign = match (seconds * 10.0).round() {
+        tenths if tenths > 0.0 => "+",
+        tenths if tenths < 0.0 => "−",
+        _ => "±",
+    };
+    format!("{sign}{}", duration(seconds.abs()))
+}
+
 /// Bytes as BuildKit prints them: decimal units, three digits (`261 B`, `2.32 kB`, `548 MB`).
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
@@ -62,6 +73,13 @@ mod tests {
             (f64::NAN, "?"),
         ] {
             assert_eq!(duration(seconds), text, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn differences() {
+        for (seconds, text) in [(9.7, "+9.7s"), (-80.0, "−1m 20s"), (0.04, "±0.0s"), (-0.04, "±0.0s"), (0.06, "+0.1s")] {
+            assert_eq!(signed(seconds), text, "{seconds}");
         }
     }
 

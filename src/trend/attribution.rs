@@ -340,6 +340,7 @@ impl Line {
 
     fn named(&self) -> Named {
         Named {
+            build: 0,
             identity: self.identity.clone(),
             place: self.place.clone(),
             kind: self.kind,

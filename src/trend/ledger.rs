@@ -7,7 +7,7 @@ use super::{
     series::{Point, Series},
 };
 use crate::{
-    build::{Outcome, Status},
+    build::{Kind, Outcome, Status},
     history::rows::{BuildRow, RunRow, StepRow},
 };
 
@@ -202,7 +202,9 @@ pub fn measure_steps(runs: &[Recorded], steps: &[StepRow], wanted: &dyn Fn(&Step
     let of_run: HashMap<&str, &RunRow> = runs.iter().map(|run| (run.run.run.as_str(), &run.run)).collect();
     type Key<'r> = (&'r str, Option<&'r str>);
     let mut series: BTreeMap<Key<'_>, (BTreeMap<&str, f64>, LeftOut)> = BTreeMap::new();
-    for step in steps.iter().filter(|step| wanted(step)) {
+    // BuildKit's own small steps are no work of anybody.
+    let work = |step: &&StepRow| !matches!(step.kind, Kind::Internal | Kind::Auth | Kind::Other);
+    for step in steps.iter().filter(work).filter(|step| wanted(step)) {
         let Some(run) = of_run.get(step.run.as_str()) else { continue };
         let (values, left_out) = series.entry((&step.identity, step.target.as_deref())).or_default();
         match (run.outcome, step.status, step.seconds) {

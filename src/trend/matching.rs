@@ -12,6 +12,8 @@ use crate::build::Kind;
 /// A step as the matching sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Named {
+    /// The build that it is in; steps of different builds are different steps.
+    pub build: usize,
     /// Its identity, unique within its build.
     pub identity: String,
     /// Target, platform and named stage.
@@ -50,14 +52,14 @@ const MOST_PAIRS: usize = 250_000;
 
 /// Pairs the steps of two builds, in the order of the first.
 pub fn pair(a: &[Named], b: &[Named]) -> Vec<Pair> {
-    let mut by_identity: HashMap<&str, usize> = HashMap::new();
+    let mut by_identity: HashMap<(usize, &str), usize> = HashMap::new();
     for (at, step) in b.iter().enumerate() {
-        by_identity.entry(&step.identity).or_insert(at);
+        by_identity.entry((step.build, &step.identity)).or_insert(at);
     }
     let mut taken = vec![false; b.len()];
     let mut pairs: Vec<Pair> = Vec::new();
     for (at, step) in a.iter().enumerate() {
-        if let Some(&other) = by_identity.get(step.identity.as_str())
+        if let Some(&other) = by_identity.get(&(step.build, step.identity.as_str()))
             && !taken[other]
         {
             taken[other] = true;
@@ -76,7 +78,7 @@ pub fn pair(a: &[Named], b: &[Named]) -> Vec<Pair> {
     let words_a: HashMap<usize, Vec<&str>> = left.iter().map(|&at| (at, words(&a[at].text))).collect();
     let words_b: HashMap<usize, Vec<&str>> = right.iter().map(|&at| (at, words(&b[at].text))).collect();
     let alike = |x: usize, y: usize| {
-        if a[x].kind != b[y].kind || a[x].keyword != b[y].keyword {
+        if a[x].build != b[y].build || a[x].kind != b[y].kind || a[x].keyword != b[y].keyword {
             return 0.0;
         }
         likeness(&words_a[&x], &words_b[&y])
@@ -200,6 +202,7 @@ mod tests {
         std::iter::zip(names, &parts)
             .zip(identities)
             .map(|((name, parts), identity)| Named {
+                build: 0,
                 identity,
                 place: identity::place(parts),
                 kind: parts.kind,

@@ -3,6 +3,7 @@
 //! Colour is always written; the stream behind takes it out where it is not wanted. Everything that came out of a log goes through
 //! [`super::escape::terminal`].
 
+pub mod diff;
 pub mod style;
 mod table;
 pub mod totals;

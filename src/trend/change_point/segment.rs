@@ -1,17 +1,21 @@
 //! Stretches of one level, each fitted by a constant or a slow drift, and what joining two of them would cost.
 
+use std::{cell::RefCell, collections::HashMap, ops::Range};
+
 use super::noise::{CostTable, Noise};
 
 /// Fastest drift, in log units a build: a doubling in 58 builds. Whatever moves faster is a change.
 const MAX_SLOPE: f64 = 0.012;
 /// Fewest builds that can show a drift.
 const MIN_DRIFT_LENGTH: usize = 12;
-/// Values from which the starting points of a fit are taken.
-const ENOUGH_VALUES: usize = 1_000;
+/// Values of a long segment that a fit begins with: an even selection of them puts the line almost where all of them do.
+const ENOUGH_VALUES: usize = 300;
 /// Rounds after which the best of several starting points is chosen.
 const TRIAL_ROUNDS: usize = 1;
 /// Rounds of reweighted least squares for each starting point.
 const ROUNDS: usize = 6;
+/// Rounds with all values after those with a selection.
+const LAST_ROUNDS: usize = 2;
 
 /// The builds `start..end` and the line that fits their log values best.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +45,8 @@ impl Segment {
 /// Fits segments of one series under one noise model.
 pub(super) struct Fitter<'a> {
     values: &'a [f64],
+    /// Fits of before: what three neighbours were joined to, two of them are joined to once the others are one.
+    known: RefCell<HashMap<(usize, usize), Segment>>,
     /// Changes of level and line below this are no improvement.
     tolerance: f64,
     table: CostTable,
@@ -50,7 +56,7 @@ pub(super) struct Fitter<'a> {
 impl<'a> Fitter<'a> {
     pub(super) fn new(values: &'a [f64], noise: &Noise, drift_price: f64) -> Self {
         let table = CostTable::new(noise, noise.sigma / 8.0, 5.0_f64.max(noise.sigma * 8.0));
-        Self { values, tolerance: noise.sigma / 200.0, table, drift_price }
+        Self { values, known: RefCell::default(), tolerance: noise.sigma / 200.0, table, drift_price }
     }
 
     /// The price of a drift, in log likelihood.
@@ -70,25 +76,29 @@ impl<'a> Fitter<'a> {
 
     /// The cheaper of a constant level and a drift; the drift has its price.
     pub(super) fn fit(&self, start: usize, end: usize) -> Segment {
+        if let Some(known) = self.known.borrow().get(&(start, end)) {
+            return known.clone();
+        }
         let flat = self.constant(start, end);
-        match self.drift(start, end, &flat) {
+        let fit = match self.drift(start, end, &flat) {
             Some(drift) if drift.cost < flat.cost => drift,
             _ => flat,
-        }
+        };
+        self.known.borrow_mut().insert((start, end), fit.clone());
+        fit
     }
 
     /// The likeliest constant level.
     pub(super) fn constant(&self, start: usize, end: usize) -> Segment {
-        // Every so many of a long segment's values place the starts as well as all do.
-        let every = (end - start) / ENOUGH_VALUES + 1;
+        let every = stride(start, end);
         let mut sorted: Vec<f64> = self.values[start..end].iter().copied().step_by(every).collect();
         sorted.sort_unstable_by(f64::total_cmp);
         let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
         [0.15, 0.35, 0.5, 0.7]
             .into_iter()
-            .map(|share| self.improve(start, end, at(share), 0.0, false, TRIAL_ROUNDS))
+            .map(|share| self.improve(start..end, every, Line { level: at(share), slope: 0.0, sloped: false }, TRIAL_ROUNDS))
             .reduce(|a, b| if b.cost < a.cost { b } else { a })
-            .map(|best| self.improve(start, end, best.level, 0.0, false, ROUNDS))
+            .map(|best| self.settle(start..end, every, Line { level: best.level, slope: 0.0, sloped: false }))
             .unwrap_or(Segment { start, end, level: 0.0, slope: 0.0, cost: 0.0 })
     }
 
@@ -98,26 +108,43 @@ impl<'a> Fitter<'a> {
         if n < MIN_DRIFT_LENGTH {
             return None;
         }
+        let every = stride(start, end);
+        let middle = |from: usize, to: usize| median(&self.values[from..to].iter().copied().step_by(every).collect::<Vec<_>>());
         let third = n / 3;
-        let left = median(&self.values[start..start + third]);
-        let right = median(&self.values[end - third..end]);
-        let slope = (right - left) / (n - third) as f64;
-        let starts = [(median(&self.values[start..end]), slope), (flat.level, slope / 2.0)];
-        let mut line = starts
+        let slope = (middle(end - third, end) - middle(start, start + third)) / (n - third) as f64;
+        let starts = [(middle(start, end), slope), (flat.level, slope / 2.0)];
+        let best = starts
             .into_iter()
-            .map(|(level, slope)| self.improve(start, end, level, slope, true, ROUNDS))
+            .map(|(level, slope)| self.improve(start..end, every, Line { level, slope, sloped: true }, ROUNDS))
             .reduce(|a, b| if b.cost < a.cost { b } else { a })?;
+        let mut line = if every == 1 {
+            best
+        } else {
+            self.improve(start..end, 1, Line { level: best.level, slope: best.slope, sloped: true }, LAST_ROUNDS)
+        };
         line.cost += self.drift_price;
         Some(line)
     }
 
-    /// Iteratively reweighted least squares: each build weighs as much as it is likely to be of the core.
-    fn improve(&self, start: usize, end: usize, level: f64, slope: f64, sloped: bool, rounds: usize) -> Segment {
+    /// Improves a line until it stands still: first with a selection of the values, then with all of them.
+    fn settle(&self, range: Range<usize>, every: usize, line: Line) -> Segment {
+        let near = self.improve(range.clone(), every, line, ROUNDS);
+        if every == 1 {
+            return near;
+        }
+        self.improve(range, 1, Line { level: near.level, slope: near.slope, ..line }, LAST_ROUNDS)
+    }
+
+    /// Iteratively reweighted least squares: each build weighs as much as it is likely to be of the core. Takes one value of `every`,
+    /// for the cost too.
+    fn improve(&self, range: Range<usize>, every: usize, line: Line, rounds: usize) -> Segment {
+        let Range { start, end } = range;
+        let sloped = line.sloped;
         let middle = (start + end - 1) as f64 / 2.0;
-        let mut fit = Segment { start, end, level, slope: slope.clamp(-MAX_SLOPE, MAX_SLOPE), cost: 0.0 };
+        let mut fit = Segment { start, end, level: line.level, slope: line.slope.clamp(-MAX_SLOPE, MAX_SLOPE), cost: 0.0 };
         for _ in 0..rounds {
             let (mut w, mut wx, mut wxx, mut wr, mut wxr) = (0.0, 0.0, 0.0, 0.0, 0.0);
-            for i in start..end {
+            for i in (start..end).step_by(every) {
                 let x = i as f64 - middle;
                 let r = self.values[i] - fit.level - fit.slope * x;
                 let weight = self.table.weight(r);
@@ -147,9 +174,23 @@ impl<'a> Fitter<'a> {
                 break;
             }
         }
-        fit.cost = (start..end).map(|i| self.cost(i, fit.at(i))).sum();
+        fit.cost = (start..end).step_by(every).map(|i| self.cost(i, fit.at(i))).sum();
         fit
     }
+}
+
+/// Where a fit starts from.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    level: f64,
+    slope: f64,
+    /// Whether the slope may change.
+    sloped: bool,
+}
+
+/// One value of how many is enough to begin with.
+fn stride(start: usize, end: usize) -> usize {
+    (end - start) / ENOUGH_VALUES + 1
 }
 
 /// The median; 0 for no values.

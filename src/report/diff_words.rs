@@ -1,0 +1,98 @@
+//! How a difference of two builds is said: the same words in every format.
+
+use super::{trend_words::sign_text, units};
+use crate::{
+    build::{Status, StepName},
+    history::{identity, rows::StepRow},
+    trend::diff::{Became, Cause, Side, StepDiff},
+};
+
+/// Place and text of a step, with its number: `backend deps 2/2 RUN npm ci`.
+pub fn step_name(row: &StepRow) -> String {
+    let parts = StepName::parse(&row.name);
+    let text = row.name.get(parts.bracket_bytes..).unwrap_or(&row.name);
+    match (parts.number, parts.total) {
+        (Some(number), Some(total)) => {
+            let place = identity::place(&parts);
+            let blank = if place.is_empty() { "" } else { " " };
+            format!("{place}{blank}{number}/{total} {text}")
+        }
+        _ => row.name.clone(),
+    }
+}
+
+/// How a step ended: its time, or `cached`.
+pub fn status(row: Option<&StepRow>) -> String {
+    let Some(row) = row else { return "–".to_owned() };
+    match row.status {
+        Status::Done => row.seconds.map_or_else(|| "ran".to_owned(), units::duration),
+        Status::Cached if row.cache_hit == Some(true) => "cached".to_owned(),
+        Status::Cached => "cached?".to_owned(),
+        Status::Error => "ERROR".to_owned(),
+        Status::Canceled => "canceled".to_owned(),
+        Status::Unfinished => "unfinished".to_owned(),
+    }
+}
+
+/// What became of a step.
+pub fn became(step: &StepDiff) -> &'static str {
+    match step.became {
+        Became::LostCache => "lost the cache",
+        Became::WonCache => "won the cache",
+        Became::Added => "new",
+        Became::Removed => "gone",
+        Became::Broken => "broken",
+        Became::Slower => "slower",
+        Became::Faster => "faster",
+        Became::Same if step.edited => "edited",
+        Became::Same => "",
+    }
+}
+
+/// True for a step that is worth a row.
+pub fn is_worth_a_row(step: &StepDiff) -> bool {
+    let took_time = step.delta().abs() >= 0.05;
+    match step.became {
+        Became::Same => step.edited,
+        Became::Added | Became::Removed => took_time || step.row().is_some_and(|row| row.number.is_some()),
+        _ => true,
+    }
+}
+
+/// A side: `A  run…  commit 5e6305ed8c26 · 21 Nov 2026 02:14 UTC`.
+pub fn side(side: &Side) -> String {
+    let run = &side.rows.run;
+    let mut parts = vec![side.name.clone()];
+    parts.extend(run.commit.as_deref().map(|commit| format!("commit {}", super::trend_words::commit(commit))));
+    parts.extend(side.recorded.then(|| super::trend_words::time(run.at)));
+    if run.outcome != crate::build::Outcome::Succeeded {
+        parts.push(run.outcome.name().to_owned());
+    }
+    parts.join(" · ")
+}
+
+/// Why a step ran. `name` makes a foreign text recognisable in the format.
+pub fn cause(cause: &Cause, name: &dyn Fn(&str) -> String) -> String {
+    let list = |words: &[String]| words.iter().map(|word| name(word)).collect::<Vec<_>>().join(" ");
+    match cause {
+        Cause::Text { gone, new } if gone.is_empty() => format!("its text has {} more", list(new)),
+        Cause::Text { gone, new } if new.is_empty() => format!("its text has lost {}", list(gone)),
+        Cause::Text { gone, new } => format!("its text has {} instead of {}", list(new), list(gone)),
+        Cause::Files { files, count } => {
+            let named = files.iter().map(|file| name(file)).collect::<Vec<_>>().join(", ");
+            let more = count - files.len().min(*count);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let verb = if *count == 1 { "it copies changed" } else { "it copies changed:" };
+            format!("{} that {verb} {named}{more}", units::count(*count, "file"))
+        }
+        Cause::NoFiles => "nothing that it copies changed between the commits: the cache did not have it any more".to_owned(),
+        Cause::Base(sign) | Cause::Sign(sign) => sign_text(sign, name),
+        Cause::NothingCached => "no step at all came from the cache: the builder's cache was cleared, or it is another builder".to_owned(),
+        Cause::Context(before, after) => format!("{} of context were sent instead of {}", units::bytes(*after), units::bytes(*before)),
+    }
+}
+
+/// Tenths of a second: what is printed is added up, so that the printed columns add up.
+pub fn tenths(seconds: f64) -> f64 {
+    (seconds * 10.0).round() / 10.0
+}
