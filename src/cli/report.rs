@@ -10,11 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{error::CliError, exit_code, ledger};
 use crate::{
-    history::{History, HistoryError, Selection, rows::RunRow},
+    history::{History, HistoryError, Selection, WeekRow, rows::RunRow},
     policy::Policy,
     report::{
         escape,
-        weekly::{self, Input, Weekly, Window},
+        weekly::{self, Input, StepUse, Weekly, Window},
     },
     trend::{
         analysis::{Question, Steps, analyse},
@@ -25,6 +25,8 @@ use crate::{
 
 /// How far back charts and the search for changes reach.
 const CHART_DAYS: i64 = 365;
+/// How far back the usual cache ratio of a step is looked for.
+const USUAL_DAYS: i64 = 12 * 7;
 
 /// Write the report of a week: what builds took, what changed since when, what to do first
 #[derive(Debug, Args)]
@@ -218,7 +220,16 @@ fn make(args: &ReportArgs, policy: &Policy, history: &History, window: Window, n
     let min_ratio = policy.trend.min_ratio.unwrap_or(Settings::default().min_ratio);
     let question = Question { target: None, metrics: vec![Metric::Duration], steps: Steps::None, min_ratio };
     let told = analyse(runs.clone(), &question, &policy.trend, read_steps)?;
-    Ok(weekly::weekly(Input { project: &project, now, window, runs: &runs, steps: &steps, usual: &[], told: &told.series }))
+    let usual = usual(history, &selection, window)?;
+    Ok(weekly::weekly(Input { project: &project, now, window, runs: &runs, steps: &steps, usual: &usual, told: &told.series }))
+}
+
+/// How often each step was cached in each of the last weeks.
+fn usual(history: &History, selection: &Selection, window: Window) -> Result<Vec<StepUse>, CliError> {
+    let since = window.to.checked_sub(SignedDuration::from_hours(24 * USUAL_DAYS)).ok();
+    let weeks = history.rollup(&Selection { since, ..selection.clone() }).map_err(|error| CliError::History(error.to_string()))?;
+    let used = |week: WeekRow| StepUse { target: week.target, identity: week.identity, executed: week.executed, cached: week.cached };
+    Ok(weeks.into_iter().map(used).collect())
 }
 
 /// The project and its runs where the first guess had none in the time of the charts: the only project that there is, or older runs.

@@ -4,6 +4,8 @@
 mod build_plans;
 mod cli;
 mod format;
+#[cfg(all(unix, feature = "history"))]
+mod import_logs;
 mod limits;
 mod printer;
 mod printer_model;

@@ -207,7 +207,7 @@ fn grid(
         text(root, label, (frame.left - 8.0, y), 11.0, false, MUTED, Pos::new(HPos::Right, VPos::Center))?;
     }
     // The unit stands above the labels of the axis, once.
-    let top = place(plot, from, axis.top).1;
+    let top = axis.ticks.last().map_or(0.0, |tick| place(plot, from, tick.0).1);
     text(root, axis.unit, (frame.left - 8.0, top - 15.0), 11.0, false, MUTED, Pos::new(HPos::Right, VPos::Center))?;
     let plot_width = width - frame.left - frame.right;
     let bottom = height - frame.bottom;
@@ -298,6 +298,8 @@ fn rules(
 ) -> Result<(), DrawError> {
     let points = series.series.points();
     let mut taken = [f64::NEG_INFINITY; 2];
+    // Where builds are minutes apart the day says nothing.
+    let close = points.first().zip(points.last()).is_some_and(|(first, last)| seconds(last) - seconds(first) < 2.0 * 86_400.0);
     for shift in &series.shifts {
         let Some(point) = points.get(shift.change.index) else {
             continue;
@@ -312,7 +314,8 @@ fn rules(
         }
         let ratio = shift.change.ratio.map_or_else(|| "from 0".to_owned(), |ratio| format!("×{ratio:.1}"));
         let commit = shift.commit.as_deref().map_or_else(String::new, |commit| format!(" · {}", short(commit).chars().take(7).collect::<String>()));
-        let label = format!("{ratio}{commit}");
+        let day = if close { String::new() } else { format!("{} · ", shift.at.strftime("%-d %b")) };
+        let label = format!("{day}{ratio}{commit}");
         let room = text_width(&label, 11.0);
         let (at, left) = if x + room > width - 4.0 { (HPos::Right, x - room) } else { (HPos::Left, x) };
         let Some(row) = taken.iter().position(|end| left >= end + 8.0) else {

@@ -26,12 +26,12 @@ pub fn axis(largest: f64, wanted: usize) -> ValueAxis {
     let rough = largest / unit_seconds / wanted.max(1) as f64;
     let power = 10_f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= rough).unwrap_or(10.0 * power);
-    let count = (largest / unit_seconds / step).ceil().clamp(1.0, 20.0);
+    let count = (largest / unit_seconds / step).floor().clamp(1.0, 20.0);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 12")]
     let decimals = (-step.log10().floor()).clamp(0.0, 12.0) as usize;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 20")]
     let ticks = (0..=count as usize).map(|n| (n as f64 * step * unit_seconds, format!("{:.decimals$}", n as f64 * step))).collect();
-    ValueAxis { top: count * step * unit_seconds, unit_seconds, unit, ticks }
+    ValueAxis { top: (1.04 * largest).max(count * step * unit_seconds), unit_seconds, unit, ticks }
 }
 
 impl ValueAxis {
@@ -53,10 +53,10 @@ mod tests {
             let axis = axis(largest, 4);
             (axis.unit, axis.ticks.into_iter().map(|tick| tick.1).collect::<Vec<_>>().join(" "))
         };
-        assert_eq!(labels(0.35), ("s", "0.0 0.1 0.2 0.3 0.4".to_owned()));
-        assert_eq!(labels(14.0), ("s", "0 5 10 15".to_owned()));
-        assert_eq!(labels(1240.0), ("min", "0 10 20 30".to_owned()));
-        assert_eq!(labels(20_000.0), ("h", "0 2 4 6".to_owned()));
+        assert_eq!(labels(0.35), ("s", "0.0 0.1 0.2 0.3".to_owned()));
+        assert_eq!(labels(14.0), ("s", "0 5 10".to_owned()));
+        assert_eq!(labels(1240.0), ("min", "0 10 20".to_owned()));
+        assert_eq!(labels(20_000.0), ("h", "0 2 4".to_owned()));
         assert_eq!(labels(0.0), labels(1.0));
         assert_eq!(labels(f64::NAN), labels(1.0));
         assert_eq!(axis(1240.0, 4).text(1224.0), "20.4 min");

@@ -55,7 +55,7 @@ struct ShiftLine<'a> {
     title: String,
     about: String,
     range: Option<&'a str>,
-    reasons: &'a [String],
+    why: &'a str,
     steps: Vec<ShareLine<'a>>,
 }
 
@@ -160,19 +160,25 @@ fn figure<'a>(report: &Weekly, series: &'a TrendSeries) -> Result<Figure<'a>, Ch
     let shown = series.shifts.iter().rev().filter(|shift| shift.is_of_note());
     Ok(Figure {
         headline: &series.headline,
-        about: format!("Seconds of {what} that succeeded, {}; lines are the median of each level", units::count(points, "build")),
+        about: format!("Time of {what} that succeeded, {}; lines are the median of each level", units::count(points, "build")),
         wide: durations::svg(&report.project, series, look(1096, 300))?,
         narrow: durations::svg(&report.project, series, look(380, 240))?,
         shifts: shown
             .map(|shift| ShiftLine {
-                title: format!("{}:", shift.headline),
-                about: state(shift),
+                // The figure's own title is not said twice.
+                title: if shift.headline == series.headline { String::new() } else { format!("{}:", shift.headline) },
+                about: capital(&state(shift)),
                 range: shift.suspects.as_deref(),
-                reasons: &shift.explanation.reasons,
+                why: &shift.explanation.why,
                 steps: shift.explanation.steps.iter().take(SHARES).map(share).collect(),
             })
             .collect(),
     })
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 fn share(step: &StepShare) -> ShareLine<'_> {

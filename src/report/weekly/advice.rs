@@ -85,6 +85,7 @@ pub fn first(
     noun: &str,
 ) -> Vec<Advice> {
     let mut list: Vec<(f64, Advice)> = Vec::new();
+    let mut explained: Vec<&str> = Vec::new();
     let place = |target: &Option<String>| target.as_ref().map_or_else(String::new, |target| format!("{target}: "));
     for old in old_code.iter().filter(|old| old.verdict == "stale" && !old.fresh_since) {
         let what = format!("{}{} put old code into the image in {}", place(&old.target), old.instruction, units::count(old.runs as usize, "run"));
@@ -97,13 +98,14 @@ pub fn first(
         let suspected = if shift.is_suspected() { ", if the next builds confirm it" } else { "" };
         let each = change.after - change.before;
         let cost = each * numbers.runs as f64;
-        let reason = shift.explanation.steps.iter().find(|step| step.delta_seconds > 0.0);
-        let reason = reason.map_or_else(String::new, |step| format!("; most of it is {}", step.name));
-        let what = format!("{}: {} more in each{suspected}{reason}", shift.headline, units::duration(each));
+        let what = format!("{}: {} more in each{suspected}", shift.headline, units::duration(each));
         let action = match &shift.suspects {
-            Some(_) => "Look at what changed between the last good and the first slow build".to_owned(),
-            None => "Look at what changed in the builder, its cache and the Dockerfile just before".to_owned(),
+            Some(_) => "Look at what changed between the last good and the first slow build",
+            None => "Look at what changed in the builder, its cache and the Dockerfile just before",
         };
+        let why = &shift.explanation.why;
+        let action = if why.is_empty() { action.to_owned() } else { format!("{} {action}", capital(why)) };
+        explained = shift.explanation.steps.iter().filter(|step| step.delta_seconds > 0.0).map(|step| step.name.as_str()).collect();
         let command = shift.suspects.as_deref().map(|range| format!("git log {range}"));
         list.push((cost, Advice { urgency: Urgency::Medium, what, action, command }));
     }
@@ -114,6 +116,8 @@ pub fn first(
         list.push((cost, Advice { urgency: Urgency::Medium, what, action, command: Some("bklog explain cache-import-failed".to_owned()) }));
     }
     let mut losing: Vec<&StepCost> = steps.iter().filter(|step| step.lost >= WORTH_SECONDS.max(0.01 * numbers.spent)).collect();
+    // What the regression says already is not said twice.
+    losing.retain(|step| !explained.iter().any(|name| name.ends_with(&step.instruction)));
     losing.sort_by(|a, b| b.lost.total_cmp(&a.lost));
     for step in losing.into_iter().take(2) {
         let ratio = |ratio: Option<f64>| format!("{:.0} %", 100.0 * ratio.unwrap_or(0.0));
@@ -157,6 +161,11 @@ pub fn first(
     let mut list: Vec<Advice> = list.into_iter().map(|(_, advice)| advice).collect();
     list.truncate(MOST);
     list
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// True for a commit range that can be pasted into a shell whatever a log claims its commits to be.

@@ -7,13 +7,14 @@ use super::{
     advice::is_plain,
     window::{Window, date},
 };
-use crate::trend::{
-    analysis::{Told, ToldChange},
-    attribution::Attribution,
-    change_point::{Change, Direction, State},
-    ledger::Metric,
-    series::Series,
-    signs::{SignChange, SignKind},
+use crate::{
+    report::trend_words,
+    trend::{
+        analysis::{Told, ToldChange},
+        change_point::{Change, Direction, State},
+        ledger::Metric,
+        series::Series,
+    },
 };
 
 /// Targets whose own series are shown beside that of the whole runs.
@@ -24,8 +25,10 @@ const MOST_TARGETS: usize = 6;
 pub struct Explanation {
     /// The steps that make it up, the largest first.
     pub steps: Vec<StepShare>,
-    /// What else came and went in the logs with it, a sentence each.
+    /// What else came and went in the logs with it, a clause each.
     pub reasons: Vec<String>,
+    /// The main step and the reasons in a sentence; empty where nothing is known.
+    pub why: String,
 }
 
 /// What one step has in a change.
@@ -135,7 +138,7 @@ fn shown(window: &Window, told: &Told) -> TrendSeries {
             in_effect: n + 1 == told.changes.len(),
             regression: told.regression == Some(n),
             accepted: told_change.accepted.clone(),
-            explanation: explanation(&told_change.attribution),
+            explanation: explanation(told, told_change),
         })
     };
     let shifts: Vec<Shift> = told.changes.iter().enumerate().filter_map(shift).collect();
@@ -150,35 +153,16 @@ fn shown(window: &Window, told: &Told) -> TrendSeries {
     TrendSeries { target, headline, series, shifts }
 }
 
-fn explanation(attribution: &Attribution) -> Explanation {
+fn explanation(told: &Told, change: &ToldChange) -> Explanation {
+    let attribution = &change.attribution;
+    let why = trend_words::why(&told.measured, change, &str::to_owned);
     let steps = attribution.steps.iter().map(|step| StepShare {
         name: step.name.clone(),
         delta_seconds: step.delta(),
         cache_hit_before: step.hits.0,
         cache_hit_after: step.hits.1,
     });
-    Explanation { steps: steps.collect(), reasons: attribution.signs.iter().map(reason).collect() }
-}
-
-/// What came or went, as a sentence.
-fn reason(sign: &SignChange) -> String {
-    let noun = match sign.kind {
-        SignKind::CacheImport => "the cache import",
-        SignKind::FailedImport => "the failure of the cache import",
-        SignKind::CacheExport => "the cache export",
-        SignKind::InlineCache => "the inline cache",
-        SignKind::Base => "the base image",
-        SignKind::Builder => "the builder",
-        SignKind::Version => "the version",
-        SignKind::TimeSource => "the source of the times",
-    };
-    let noun = |value: &str| if value.is_empty() { noun.to_owned() } else { format!("{noun} {value}") };
-    match (&sign.before, &sign.after) {
-        (Some(before), Some(after)) => format!("{} became {after}", noun(before)),
-        (Some(before), None) => format!("{} is gone", noun(before)),
-        (None, Some(after)) => format!("{} is new", noun(after)),
-        (None, None) => noun(""),
-    }
+    Explanation { steps: steps.collect(), reasons: attribution.signs.iter().map(|sign| trend_words::sign_text(sign, &str::to_owned)).collect(), why }
 }
 
 /// `since 3 March`, with the year where it is another one, and with the hour where days do not tell builds apart.

@@ -73,6 +73,7 @@ struct ChangeRecord<'a> {
     accepted: Option<&'a str>,
     steps: &'a [StepShare],
     reasons: &'a [String],
+    why: &'a str,
 }
 
 /// Writes the document.
@@ -121,6 +122,7 @@ pub fn write(report: &Weekly, out: &mut dyn Write) -> io::Result<()> {
                         accepted: shift.accepted.as_deref(),
                         steps: &shift.explanation.steps,
                         reasons: &shift.explanation.reasons,
+                        why: &shift.explanation.why,
                     })
                     .collect(),
             })

@@ -69,8 +69,8 @@ fn changes(report: &Weekly, out: &mut dyn Write) -> io::Result<()> {
         if let Some(suspects) = &shift.suspects {
             writeln!(out, "  - suspects: {}", code(&format!("git log {suspects}")))?;
         }
-        for reason in &shift.explanation.reasons {
-            writeln!(out, "  - {}", safe(reason))?;
+        if !shift.explanation.why.is_empty() {
+            writeln!(out, "  - {}", safe(&shift.explanation.why))?;
         }
         for step in shift.explanation.steps.iter().take(5) {
             let cache = match (step.cache_hit_before, step.cache_hit_after) {

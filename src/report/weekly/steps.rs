@@ -80,6 +80,11 @@ impl StepCost {
     }
 }
 
+/// The sum; of nothing it is 0 and not −0, which is what `Iterator::sum` gives.
+fn total(seconds: &[f64]) -> f64 {
+    seconds.iter().fold(0.0, |sum, second| sum + second)
+}
+
 fn ratio(executed: u64, cached: u64) -> Option<f64> {
     let all = executed + cached;
     (all > 0).then(|| cached as f64 / all as f64)
@@ -167,13 +172,13 @@ pub fn steps(window: &Window, runs: &HashMap<&str, &RunRow>, steps: &[StepRow], 
     for (key, tally) in now.iter().chain(&then) {
         learn(*key, tally.executed, tally.cached);
     }
-    let lost_before = then.iter().map(|(key, tally)| lost(tally, best.get(key).copied())).sum();
+    let lost_before = then.iter().map(|(key, tally)| lost(tally, best.get(key).copied())).fold(0.0, |sum, lost| sum + lost);
     let mut costs: Vec<(StepCost, &Tally<'_>)> = now
         .iter()
         .map(|(key, tally)| {
             let mut cost = cost(tally);
             let earlier = then.get(key);
-            cost.seconds_before = earlier.map_or(0.0, |tally| tally.seconds.iter().sum());
+            cost.seconds_before = earlier.map_or(0.0, |tally| total(&tally.seconds));
             cost.cache_ratio_before = earlier.and_then(|tally| ratio(tally.executed, tally.cached));
             cost.usual_cache_ratio = best.get(key).copied();
             cost.lost = lost(tally, cost.usual_cache_ratio);
@@ -183,7 +188,7 @@ pub fn steps(window: &Window, runs: &HashMap<&str, &RunRow>, steps: &[StepRow], 
     costs.sort_by(|(a, _), (b, _)| b.seconds.total_cmp(&a.seconds).then_with(|| (&a.target, &a.identity).cmp(&(&b.target, &b.identity))));
     let heat = heat_map(window, &costs);
     let costs: Vec<StepCost> = costs.into_iter().map(|(cost, _)| cost).collect();
-    Steps { lost: costs.iter().map(|cost| cost.lost).sum(), costs, heat, lost_before }
+    Steps { lost: costs.iter().fold(0.0, |sum, cost| sum + cost.lost), costs, heat, lost_before }
 }
 
 fn tally<'a>(window: &Window, runs: &HashMap<&str, &RunRow>, steps: &'a [StepRow]) -> HashMap<Key<'a>, Tally<'a>> {
@@ -237,7 +242,7 @@ fn cost(tally: &Tally<'_>) -> StepCost {
         executed: tally.executed,
         cached: tally.cached,
         failed: tally.failed,
-        seconds: sorted.iter().sum(),
+        seconds: total(&sorted),
         p50: quantile(&sorted, 0.5),
         p95: quantile(&sorted, 0.95),
         last_error: tally.last_error.map(|(_, error)| error.to_owned()),

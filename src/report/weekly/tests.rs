@@ -171,8 +171,9 @@ fn the_story_of_a_lost_cache() {
     assert!(step.name.contains(INSTALL), "{step:?}");
     assert_eq!((step.cache_hit_before, step.cache_hit_after), (Some(1.0), Some(0.0)));
     assert_eq!(shift.explanation.reasons, ["the cache import ghcr.io/acme/watchparty:cache is gone"]);
+    assert!(shift.explanation.why.contains("was cached in 100 % of runs and is not any more"), "{}", shift.explanation.why);
     assert_eq!(report.first[0].urgency, Urgency::Medium);
-    assert!(report.first[0].what.contains("pip install"), "{:?}", report.first);
+    assert!(report.first[0].action.contains("pip install") && report.first.len() == 1, "said once: {:?}", report.first);
     insta::assert_snapshot!("markdown", markdown_of(&report));
     insta::assert_snapshot!("json", json_of(&report));
 }

@@ -85,7 +85,7 @@ fn relative(now: Option<f64>, before: Option<f64>) -> (String, Move) {
     };
     if before <= 0.0 {
         // No ratio to nothing: the value says it all.
-        return (if now > 0.0 { "new".to_owned() } else { "same".to_owned() }, if now > 0.0 { Move::Worse } else { Move::Neither });
+        return (String::new(), if now > 0.0 { Move::Worse } else { Move::Neither });
     }
     let share = now / before - 1.0;
     let text = if share.abs() < 0.005 {
