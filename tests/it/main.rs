@@ -7,6 +7,7 @@ mod format;
 #[cfg(all(unix, feature = "history"))]
 mod import_logs;
 mod limits;
+mod pages;
 mod printer;
 mod printer_model;
 mod records;
