@@ -71,6 +71,14 @@ pub(super) enum CliError {
         /// Why.
         cause: io::Error,
     },
+    /// A file cannot be written.
+    #[error("cannot write {}: {cause}", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
     /// No rule has the name.
     #[error("no rule is called {name:?}{}", near.map_or(String::new(), |near| format!(": did you mean {near}?")))]
     UnknownRule {
@@ -198,6 +206,7 @@ impl CliError {
             | Self::Command { .. }
             | Self::Policy(_)
             | Self::Summary { .. }
+            | Self::File { .. }
             | Self::Remark(_)
             | Self::History(_) => None,
         }
@@ -220,6 +229,7 @@ impl CliError {
             | Self::NoSuchRuns { .. }
             | Self::Output(_)
             | Self::Summary { .. }
+            | Self::File { .. }
             | Self::Source(_)
             | Self::Empty(_)
             | Self::NoBuild { .. }

@@ -22,6 +22,8 @@ mod overall;
 mod reading;
 #[cfg(feature = "history")]
 mod record;
+#[cfg(feature = "history")]
+mod report;
 mod reporting;
 mod run;
 mod show;
@@ -80,6 +82,8 @@ enum Command {
     Record(Box<record::RecordArgs>),
     #[cfg(feature = "history")]
     History(Box<history::HistoryArgs>),
+    #[cfg(feature = "history")]
+    Report(Box<report::ReportArgs>),
     Explain(explain::ExplainArgs),
 }
 
@@ -117,6 +121,8 @@ pub fn run() -> ExitCode {
         Some(Command::Record(args)) => record::run(&args, color),
         #[cfg(feature = "history")]
         Some(Command::History(args)) => history::run(&args, color),
+        #[cfg(feature = "history")]
+        Some(Command::Report(args)) => report::run(&args, color),
     };
     let code = match result {
         Ok(code) => code,

@@ -32,6 +32,11 @@ pub(super) struct ShowArgs {
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: ShowFormat,
 
+    /// Write a page with the timeline of each build instead; `-` is standard output
+    #[cfg(feature = "charts")]
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    html: Option<std::path::PathBuf>,
+
     /// In which order the steps stand (text)
     #[arg(long, value_name = "ORDER", default_value = "log")]
     sort: SortOrder,
@@ -67,16 +72,36 @@ enum SortOrder {
 /// Shows logs. One that cannot be read does not keep the others from being shown.
 pub(super) fn run(args: &ShowArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
     let stdout = io::stdout();
-    let mut out: Box<dyn Write + Send> = if args.format == ShowFormat::Text {
+    #[cfg(feature = "charts")]
+    if let Some(path) = &args.html {
+        let out: Box<dyn Write + Send> = if path.as_os_str() == "-" {
+            Box::new(BufWriter::new(stdout))
+        } else {
+            let file = std::fs::File::create(path).map_err(|cause| CliError::File { path: path.clone(), cause })?;
+            Box::new(BufWriter::new(file))
+        };
+        let first = args.logs.first().map_or("", |name| display_name(name));
+        return show(args, color, out, Box::new(crate::report::html::timeline::ShowHtml::new(first)));
+    }
+    let out: Box<dyn Write + Send> = if args.format == ShowFormat::Text {
         Box::new(BufWriter::new(anstream::AutoStream::new(stdout, color)))
     } else {
         Box::new(BufWriter::with_capacity(64 * 1024, stdout))
     };
-    let mut writer: Box<dyn BuildWriter + Send> = match args.format {
+    let writer: Box<dyn BuildWriter + Send> = match args.format {
         ShowFormat::Text => Box::new(ShowText::new(layout(args))),
         ShowFormat::Json => Box::new(ShowJson::default()),
         ShowFormat::Markdown => Box::new(ShowMarkdown),
     };
+    show(args, color, out, writer)
+}
+
+fn show(
+    args: &ShowArgs,
+    color: anstream::ColorChoice,
+    mut out: Box<dyn Write + Send>,
+    mut writer: Box<dyn BuildWriter + Send>,
+) -> Result<u8, CliError> {
     let mut overall = Overall::default();
     let redactor = Redactor::default();
     let mut worst = exit_code::SUCCESS;

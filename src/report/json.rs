@@ -165,7 +165,7 @@ pub(super) fn microseconds(seconds: f64) -> f64 {
 }
 
 /// An instant whose time zone is known, as RFC 3339 in UTC.
-pub(super) fn rfc3339(instant: Instant) -> Option<String> {
+pub(in crate::report) fn rfc3339(instant: Instant) -> Option<String> {
     if !instant.absolute {
         return None;
     }

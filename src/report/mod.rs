@@ -1,10 +1,14 @@
 //! Output formats, one file each, and what they share.
 
+#[cfg(feature = "charts")]
+pub mod chart;
 pub mod diff_json;
 pub mod diff_markdown;
 pub mod diff_words;
 pub mod escape;
 pub mod findings;
+#[cfg(feature = "charts")]
+pub mod html;
 pub mod json;
 mod json_step;
 pub mod markdown;
@@ -14,6 +18,7 @@ pub mod trend_json;
 pub mod trend_markdown;
 pub mod trend_words;
 pub mod units;
+pub mod weekly;
 
 use std::io::{self, Write};
 

@@ -6,7 +6,7 @@ pub fn duration(seconds: f64) -> String {
         return "?".to_owned();
     }
     // Rounded first, so that 59.96 is a minute and not "60.0s".
-    let tenths = (seconds * 10.0).round();
+    let tenths = (seconds * 10.0).round().abs();
     if tenths < 600.0 {
         return format!("{:.1}s", tenths / 10.0);
     }

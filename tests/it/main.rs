@@ -13,8 +13,11 @@ mod degradation;
 mod format;
 #[cfg(feature = "history")]
 mod history;
+#[cfg(all(unix, feature = "history"))]
+mod import_logs;
 mod limits;
 mod lint;
+mod pages;
 mod printer;
 mod printer_model;
 mod records;
