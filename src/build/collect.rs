@@ -1,13 +1,14 @@
 //! Events become records.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Build, CacheTransfer, CacheTransfers, Duration, DurationSource, Foreign, Format, Image, Instant, Kind, Outcome, Status, Step, StepName,
+    names::Names,
     outcome::{self, Ending},
     timing,
 };
-use crate::log::{At, BuildId, End, Event, Events, by_index::ByIndex, text as text_of};
+use crate::log::{At, BuildId, End, Event, Events, HEAD_LINES, by_index::ByIndex, text as text_of};
 
 /// How many foreign lines are kept.
 pub const KEPT_FOREIGN_LINES: usize = 20;
@@ -48,6 +49,8 @@ pub struct Collector<F> {
     next: u32,
     /// What may still be kept of [`MOST_KEPT_BYTES`].
     room: usize,
+    head_lines: u64,
+    names: Names,
     outside: Foreign,
     /// Errors in front of any build.
     early_errors: Vec<String>,
@@ -82,10 +85,17 @@ impl<F: FnMut(Build)> Collector<F> {
             waiting: BTreeMap::new(),
             next: 0,
             room: MOST_KEPT_BYTES,
+            head_lines: HEAD_LINES,
+            names: Names::default(),
             outside: Foreign::default(),
             early_errors: Vec::new(),
             remarks: Vec::new(),
         }
+    }
+
+    /// Leaves [`Step::log_head`] empty: for those who do not ask what the steps printed.
+    pub fn without_output(self) -> Self {
+        Self { head_lines: 0, ..self }
     }
 
     /// The lines that stand in no build.
@@ -161,11 +171,15 @@ impl<F: FnMut(Build)> Events for Collector<F> {
         }
         if let Some(open) = self.open.get_mut(&id) {
             open.room = self.room;
-            open.event(at, event);
+            open.event(at, event, &mut self.names);
             // An error that takes the place of another gives room back.
             open.kept = (open.kept + self.room).saturating_sub(open.room);
             self.room = open.room;
         }
+    }
+
+    fn head_lines(&self) -> u64 {
+        self.head_lines
     }
 
     fn foreign(&mut self, build: Option<BuildId>, at: At, text: &[u8]) {
@@ -232,7 +246,7 @@ impl Open {
         self.build.steps.get_mut(position)
     }
 
-    fn event(&mut self, at: At, event: Event<'_>) {
+    fn event(&mut self, at: At, event: Event<'_>, names: &mut Names) {
         self.build.lines.1 = self.build.lines.1.max(at.line);
         // The times of rawjson are exact; those at which its lines were written are not.
         let at = if self.build.format == Format::RawJson { At { time: None, ..at } } else { at };
@@ -247,7 +261,7 @@ impl Open {
         match event {
             Event::Begin { .. } | Event::Over => {}
             Event::Builder { name, driver } => (self.build.builder, self.build.driver) = (Some(kept(name)), Some(kept(driver))),
-            Event::Step { index, name } => self.announce(index, name, at),
+            Event::Step { index, name } => self.announce(index, name, at, names),
             Event::BuildError { text, certain } => self.error(text, certain),
             Event::BuildWarning(text) => self.warning(text),
             Event::ErrorOutput(line) => push(&mut self.room, &mut self.build.error_output, line),
@@ -261,9 +275,10 @@ impl Open {
             }
             Event::ContextSent(bytes) => {
                 // The legacy builder has no step for it; the records of all formats should be alike.
-                self.announce(0, b"Sending build context to Docker daemon", at);
+                self.announce(0, b"Sending build context to Docker daemon", at, names);
                 if let Some(step) = self.step(0) {
-                    (step.parts.kind, step.status, step.transferred_bytes) = (Kind::Context, Status::Done, Some(bytes));
+                    Arc::make_mut(&mut step.parts).kind = Kind::Context;
+                    (step.status, step.transferred_bytes) = (Status::Done, Some(bytes));
                 }
             }
             Event::TotalTime { seconds, finished } => {
@@ -297,7 +312,7 @@ impl Open {
         }
     }
 
-    fn announce(&mut self, index: u32, name: &[u8], at: At) {
+    fn announce(&mut self, index: u32, name: &[u8], at: At, names: &mut Names) {
         let name = &name[..name.len().min(LONGEST_NAME)];
         let mut room = self.room;
         if let Some(step) = self.step(index) {
@@ -317,9 +332,9 @@ impl Open {
         self.room -= STEP_BYTES;
         let name = keep(&mut self.room, name, LONGEST_NAME);
         let parts = if self.build.format == Format::Legacy && index > 0 {
-            StepName::legacy(&name, index, self.total_steps)
+            Arc::new(StepName::legacy(&name, index, self.total_steps))
         } else {
-            StepName::parse(&name)
+            names.parts(&name)
         };
         let words = parts.sources.iter().map(|source| source.len() + size_of::<String>() + 16).sum::<usize>();
         self.room = self.room.saturating_sub(words);
@@ -398,7 +413,7 @@ impl Open {
         let Self { mut build, ending, first, last, stamped, active, shown_total, .. } = self;
         // A name of many lines is taken apart once, and not with every line.
         for step in build.steps.iter_mut().filter(|step| step.name.contains('\n') && build.format != Format::Legacy) {
-            step.parts = StepName::parse(&step.name);
+            step.parts = Arc::new(StepName::parse(&step.name));
         }
         (build.started, build.finished) = match active {
             Some((from, to)) => (Some(from), Some(to)),
