@@ -14,7 +14,7 @@ use super::{
     judging::EvidenceArgs,
     live::{PipeState, Progress, Tee, outlive_the_first_interrupt},
     overall::Overall,
-    reading::{self, display_name},
+    reading::{self, StepOutput, display_name},
     reporting::{CheckFormat, ReportArgs},
 };
 use crate::{
@@ -62,7 +62,7 @@ fn file(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
     let policy = args.report.policy()?;
     let mut overall = Overall::default();
     let mut builds = Vec::new();
-    let end = reading::read(&args.log, |build| {
+    let end = reading::read(&args.log, StepOutput::Kept, |build| {
         overall.add(&build);
         if builds.len() < JUDGED {
             builds.push(build);

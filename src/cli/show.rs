@@ -8,7 +8,7 @@ use super::{
     error::CliError,
     exit_code,
     overall::Overall,
-    reading::{self, display_name},
+    reading::{self, StepOutput, display_name},
 };
 use crate::{
     log::source::SourceError,
@@ -85,7 +85,7 @@ pub(super) fn run(args: &ShowArgs, color: anstream::ColorChoice) -> Result<u8, C
         if args.logs.len() > 1 {
             writer.log(display_name(name), &mut out)?;
         }
-        let read = reading::read(name, |build| {
+        let read = reading::read(name, StepOutput::Counted, |build| {
             overall.add(&build);
             writer.build(&Redacted::build(build, &redactor), &mut out).map_err(CliError::from)
         });
