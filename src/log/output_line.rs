@@ -95,11 +95,11 @@ fn tag(index: u32) -> ([u8; 8], usize) {
     // Written from its end.
     let (mut tag, mut length, mut number) = (u64::from(b' '), 2, index);
     while number > 0 || length == 2 {
-        tag = tag << 8 | u64::from(b'0') + u64::from(number % 10);
+        tag = (tag << 8) | (u64::from(b'0') + u64::from(number % 10));
         length += 1;
         number /= 10;
     }
-    ((tag << 8 | u64::from(b'#')).to_le_bytes(), length)
+    (((tag << 8) | u64::from(b'#')).to_le_bytes(), length)
 }
 
 /// A prefix of fixed length that is a time in RFC 3339, in UTC, and a blank.
