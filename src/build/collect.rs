@@ -65,6 +65,8 @@ struct Open {
     room: usize,
     kept: usize,
     positions: ByIndex<usize>,
+    /// Steps that had ended and were announced again, until they end again; true once they went on.
+    reopened: BTreeMap<u32, bool>,
     ending: Ending,
     first: Option<Instant>,
     last: Option<Instant>,
@@ -231,6 +233,7 @@ impl Open {
             room: 0,
             kept,
             positions: ByIndex::default(),
+            reopened: BTreeMap::new(),
             ending: Ending::default(),
             first: at.time,
             last: at.time,
@@ -302,6 +305,7 @@ impl Open {
                 if let Event::Progress { progress, .. } = event {
                     self.progress(index, progress.id);
                 }
+                self.reopened(index, &event);
                 let mut room = self.room;
                 if let Some(step) = self.step(index) {
                     step.lines.1 = at.line;
@@ -315,7 +319,9 @@ impl Open {
     fn announce(&mut self, index: u32, name: &[u8], at: At, names: &mut Names) {
         let name = &name[..name.len().min(LONGEST_NAME)];
         let mut room = self.room;
+        let plain = self.build.format == Format::Plain;
         if let Some(step) = self.step(index) {
+            let ended = step.status != Status::Unfinished;
             let name = text_of(name);
             step.lines.1 = at.line;
             let same = step.name == name || step.name.strip_prefix(&name).is_some_and(|rest| rest.starts_with('\n'));
@@ -324,6 +330,9 @@ impl Open {
                 step.other_names.push(name);
             }
             self.room = room;
+            if plain && ended {
+                self.reopened.entry(index).or_insert(false);
+            }
             return;
         }
         if self.build.steps.len() >= MOST_STEPS || self.room < STEP_BYTES {
@@ -357,6 +366,21 @@ impl Open {
             error: None,
             lines: (at.line, at.line),
         });
+    }
+
+    /// Follows a step that was announced again after its end. The client of a build that succeeds may leave right after the header,
+    /// before the last update; but a step that goes on ends again.
+    fn reopened(&mut self, index: u32, event: &Event<'_>) {
+        match event {
+            _ if self.reopened.is_empty() => {}
+            Event::Ended { .. } => _ = self.reopened.remove(&index),
+            Event::Progress { .. } | Event::Log { .. } | Event::Logs { .. } => {
+                if let Some(goes_on) = self.reopened.get_mut(&index) {
+                    *goes_on = true;
+                }
+            }
+            _ => {}
+        }
     }
 
     fn error(&mut self, text: &[u8], certain: bool) {
@@ -410,7 +434,7 @@ impl Open {
     }
 
     fn complete(self) -> Build {
-        let Self { mut build, ending, first, last, stamped, active, shown_total, .. } = self;
+        let Self { mut build, mut ending, reopened, first, last, stamped, active, shown_total, .. } = self;
         // A name of many lines is taken apart once, and not with every line.
         for step in build.steps.iter_mut().filter(|step| step.name.contains('\n') && build.format != Format::Legacy) {
             step.parts = Arc::new(StepName::parse(&step.name));
@@ -429,6 +453,8 @@ impl Open {
         build.duration = duration(&build, live, active, shown_total);
         build.cache.imports.splice(0..0, cache_imports(&build.steps));
         build.cache.exports = cache_exports(&build.steps);
+        // Where two builds write at once it is a guess to which of them a header belongs.
+        ending.reopened = !build.interleaved && reopened.values().any(|goes_on| *goes_on);
         build.outcome = outcome::outcome(&build, ending);
         outcome::mark_cache_hits(&mut build);
         build
