@@ -1,13 +1,14 @@
 //! Events become records.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Build, CacheTransfer, CacheTransfers, Duration, DurationSource, Foreign, Format, Image, Instant, Kind, Outcome, Status, Step, StepName,
+    known_names::Names,
     outcome::{self, Ending},
     timing,
 };
-use crate::log::{At, BuildId, End, Event, Events, by_index::ByIndex, text as text_of};
+use crate::log::{At, BuildId, End, Event, Events, HEAD_LINES, by_index::ByIndex, text as text_of};
 
 /// How many foreign lines are kept.
 pub const KEPT_FOREIGN_LINES: usize = 20;
@@ -48,6 +49,8 @@ pub struct Collector<F> {
     next: u32,
     /// What may still be kept of [`MOST_KEPT_BYTES`].
     room: usize,
+    head_lines: u64,
+    names: Names,
     outside: Foreign,
     /// Errors in front of any build.
     early_errors: Vec<String>,
@@ -62,6 +65,8 @@ struct Open {
     room: usize,
     kept: usize,
     positions: ByIndex<usize>,
+    /// Steps that had ended and were announced again, until they end again; true once they went on.
+    reopened: BTreeMap<u32, bool>,
     ending: Ending,
     first: Option<Instant>,
     last: Option<Instant>,
@@ -82,10 +87,17 @@ impl<F: FnMut(Build)> Collector<F> {
             waiting: BTreeMap::new(),
             next: 0,
             room: MOST_KEPT_BYTES,
+            head_lines: HEAD_LINES,
+            names: Names::default(),
             outside: Foreign::default(),
             early_errors: Vec::new(),
             remarks: Vec::new(),
         }
+    }
+
+    /// Leaves [`Step::log_head`] empty: for those who do not ask what the steps printed.
+    pub fn without_output(self) -> Self {
+        Self { head_lines: 0, ..self }
     }
 
     /// The lines that stand in no build.
@@ -161,11 +173,15 @@ impl<F: FnMut(Build)> Events for Collector<F> {
         }
         if let Some(open) = self.open.get_mut(&id) {
             open.room = self.room;
-            open.event(at, event);
+            open.event(at, event, &mut self.names);
             // An error that takes the place of another gives room back.
             open.kept = (open.kept + self.room).saturating_sub(open.room);
             self.room = open.room;
         }
+    }
+
+    fn head_lines(&self) -> u64 {
+        self.head_lines
     }
 
     fn foreign(&mut self, build: Option<BuildId>, at: At, text: &[u8]) {
@@ -217,6 +233,7 @@ impl Open {
             room: 0,
             kept,
             positions: ByIndex::default(),
+            reopened: BTreeMap::new(),
             ending: Ending::default(),
             first: at.time,
             last: at.time,
@@ -232,7 +249,7 @@ impl Open {
         self.build.steps.get_mut(position)
     }
 
-    fn event(&mut self, at: At, event: Event<'_>) {
+    fn event(&mut self, at: At, event: Event<'_>, names: &mut Names) {
         self.build.lines.1 = self.build.lines.1.max(at.line);
         // The times of rawjson are exact; those at which its lines were written are not.
         let at = if self.build.format == Format::RawJson { At { time: None, ..at } } else { at };
@@ -247,7 +264,7 @@ impl Open {
         match event {
             Event::Begin { .. } | Event::Over => {}
             Event::Builder { name, driver } => (self.build.builder, self.build.driver) = (Some(kept(name)), Some(kept(driver))),
-            Event::Step { index, name } => self.announce(index, name, at),
+            Event::Step { index, name } => self.announce(index, name, at, names),
             Event::BuildError { text, certain } => self.error(text, certain),
             Event::BuildWarning(text) => self.warning(text),
             Event::ErrorOutput(line) => push(&mut self.room, &mut self.build.error_output, line),
@@ -261,9 +278,10 @@ impl Open {
             }
             Event::ContextSent(bytes) => {
                 // The legacy builder has no step for it; the records of all formats should be alike.
-                self.announce(0, b"Sending build context to Docker daemon", at);
+                self.announce(0, b"Sending build context to Docker daemon", at, names);
                 if let Some(step) = self.step(0) {
-                    (step.parts.kind, step.status, step.transferred_bytes) = (Kind::Context, Status::Done, Some(bytes));
+                    Arc::make_mut(&mut step.parts).kind = Kind::Context;
+                    (step.status, step.transferred_bytes) = (Status::Done, Some(bytes));
                 }
             }
             Event::TotalTime { seconds, finished } => {
@@ -287,6 +305,7 @@ impl Open {
                 if let Event::Progress { progress, .. } = event {
                     self.progress(index, progress.id);
                 }
+                self.reopened(index, &event);
                 let mut room = self.room;
                 if let Some(step) = self.step(index) {
                     step.lines.1 = at.line;
@@ -297,10 +316,12 @@ impl Open {
         }
     }
 
-    fn announce(&mut self, index: u32, name: &[u8], at: At) {
+    fn announce(&mut self, index: u32, name: &[u8], at: At, names: &mut Names) {
         let name = &name[..name.len().min(LONGEST_NAME)];
         let mut room = self.room;
+        let plain = self.build.format == Format::Plain;
         if let Some(step) = self.step(index) {
+            let ended = step.status != Status::Unfinished;
             let name = text_of(name);
             step.lines.1 = at.line;
             let same = step.name == name || step.name.strip_prefix(&name).is_some_and(|rest| rest.starts_with('\n'));
@@ -309,6 +330,9 @@ impl Open {
                 step.other_names.push(name);
             }
             self.room = room;
+            if plain && ended {
+                self.reopened.entry(index).or_insert(false);
+            }
             return;
         }
         if self.build.steps.len() >= MOST_STEPS || self.room < STEP_BYTES {
@@ -317,9 +341,9 @@ impl Open {
         self.room -= STEP_BYTES;
         let name = keep(&mut self.room, name, LONGEST_NAME);
         let parts = if self.build.format == Format::Legacy && index > 0 {
-            StepName::legacy(&name, index, self.total_steps)
+            Arc::new(StepName::legacy(&name, index, self.total_steps))
         } else {
-            StepName::parse(&name)
+            names.parts(&name)
         };
         let words = parts.sources.iter().map(|source| source.len() + size_of::<String>() + 16).sum::<usize>();
         self.room = self.room.saturating_sub(words);
@@ -342,6 +366,21 @@ impl Open {
             error: None,
             lines: (at.line, at.line),
         });
+    }
+
+    /// Follows a step that was announced again after its end. The client of a build that succeeds may leave right after the header,
+    /// before the last update; but a step that goes on ends again.
+    fn reopened(&mut self, index: u32, event: &Event<'_>) {
+        match event {
+            _ if self.reopened.is_empty() => {}
+            Event::Ended { .. } => _ = self.reopened.remove(&index),
+            Event::Progress { .. } | Event::Log { .. } | Event::Logs { .. } => {
+                if let Some(goes_on) = self.reopened.get_mut(&index) {
+                    *goes_on = true;
+                }
+            }
+            _ => {}
+        }
     }
 
     fn error(&mut self, text: &[u8], certain: bool) {
@@ -395,10 +434,10 @@ impl Open {
     }
 
     fn complete(self) -> Build {
-        let Self { mut build, ending, first, last, stamped, active, shown_total, .. } = self;
+        let Self { mut build, mut ending, reopened, first, last, stamped, active, shown_total, .. } = self;
         // A name of many lines is taken apart once, and not with every line.
         for step in build.steps.iter_mut().filter(|step| step.name.contains('\n') && build.format != Format::Legacy) {
-            step.parts = StepName::parse(&step.name);
+            step.parts = Arc::new(StepName::parse(&step.name));
         }
         (build.started, build.finished) = match active {
             Some((from, to)) => (Some(from), Some(to)),
@@ -414,6 +453,8 @@ impl Open {
         build.duration = duration(&build, live, active, shown_total);
         build.cache.imports.splice(0..0, cache_imports(&build.steps));
         build.cache.exports = cache_exports(&build.steps);
+        // Where two builds write at once it is a guess to which of them a header belongs.
+        ending.reopened = !build.interleaved && reopened.values().any(|goes_on| *goes_on);
         build.outcome = outcome::outcome(&build, ending);
         outcome::mark_cache_hits(&mut build);
         build

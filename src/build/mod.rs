@@ -1,10 +1,13 @@
 //! The domain: builds, their steps, and how events become these records.
 
 pub mod collect;
+mod known_names;
 mod names;
 mod outcome;
 pub mod step_name;
 pub mod timing;
+
+use std::sync::Arc;
 
 pub use crate::log::{Format, Instant};
 pub use step_name::{Kind, StepName};
@@ -112,8 +115,8 @@ pub struct Step {
     pub name: String,
     /// Other names under which the step was announced later: bake names a shared step after each of its targets.
     pub other_names: Vec<String>,
-    /// The name taken apart.
-    pub parts: StepName,
+    /// The name taken apart; steps of the same name may share it.
+    pub parts: Arc<StepName>,
     /// How it ended.
     pub status: Status,
     /// For a cached step whether that was a cache hit for certain. In a build that failed or was canceled BuildKit also prints

@@ -13,12 +13,14 @@ pub(super) struct Ending {
     pub(super) canceled: bool,
     /// The log says that the build is over (terminal output, legacy builder).
     pub(super) said_finished: bool,
+    /// A step went on after its end and did not end again.
+    pub(super) reopened: bool,
 }
 
 pub(super) fn outcome(build: &Build, ending: Ending) -> Outcome {
     let failed_step = build.steps.iter().any(|step| step.status == Status::Error && fails_the_build(step));
     let canceled_step = build.steps.iter().any(|step| step.status == Status::Canceled);
-    let unfinished = build.steps.iter().any(|step| step.status == Status::Unfinished);
+    let unfinished = ending.reopened || build.steps.iter().any(|step| step.status == Status::Unfinished);
     if ending.certain_error || failed_step {
         return if ending.canceled && !failed_step { Outcome::Canceled } else { Outcome::Failed };
     }

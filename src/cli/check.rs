@@ -15,7 +15,7 @@ use super::{
     judging::Judged,
     live::{PipeState, Progress, Tee, outlive_the_first_interrupt},
     overall::Overall,
-    reading::{self, display_name},
+    reading::{self, StepOutput, display_name},
     reporting::CheckFormat,
 };
 use crate::{
@@ -53,7 +53,7 @@ fn file(args: &CheckArgs, color: anstream::ColorChoice) -> Result<u8, CliError> 
     let policy = checking.report.policy()?;
     let mut overall = Overall::default();
     let mut builds = Vec::new();
-    let end = reading::read(&args.log, |build| {
+    let end = reading::read(&args.log, StepOutput::Kept, |build| {
         overall.add(&build);
         if builds.len() < JUDGED {
             builds.push(build);

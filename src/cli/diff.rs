@@ -136,7 +136,7 @@ fn side(name: &str, args: &DiffArgs, policy: &Policy) -> Result<Side, CliError> 
 
 fn log(name: &str, policy: &Policy) -> Result<Side, CliError> {
     let mut builds: Vec<Build> = Vec::new();
-    let end = reading::read(name, |build| {
+    let end = reading::read(name, reading::StepOutput::Counted, |build| {
         builds.push(build);
         Ok(())
     })?;

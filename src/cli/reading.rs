@@ -1,7 +1,7 @@
 //! Reading logs: from files and standard input, in pieces, to builds.
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     io::{self, Read},
     sync::mpsc,
 };
@@ -28,6 +28,15 @@ pub(super) struct LogEnd {
     pub(super) lines: u64,
 }
 
+/// What becomes of the lines that the steps printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StepOutput {
+    /// The first lines of every step are kept, for the rules.
+    Kept,
+    /// They are only counted.
+    Counted,
+}
+
 /// Opens a log: a path, or `-` for standard input.
 pub(super) fn open(name: &str) -> Result<Box<dyn Read + Send>, CliError> {
     if name != "-" {
@@ -45,28 +54,26 @@ pub(super) fn display_name(name: &str) -> &str {
     if name == "-" { "standard input" } else { name }
 }
 
-/// Pieces of a log that are read, or unpacked, ahead of the reader.
-const PIECES_AHEAD: usize = 4;
+/// How many builds are handed to the writer at a time, and how many steps suffice instead: to wake it costs more than to write a build.
+const BUILDS_TOGETHER: usize = 32;
+const STEPS_TOGETHER: usize = 1000;
 
-/// Builds that wait to be written.
-const BUILDS_WAITING: usize = 16;
+/// Hands of builds that wait to be written.
+const HANDS_WAITING: usize = 2;
 
 /// Reads a log to its end and hands its builds to `take`. The error of a log that cannot be read to its end comes after the builds
 /// that could be read.
 ///
-/// Reading and unpacking, understanding, and writing go on side by side: a log of hundreds of megabytes takes as long as the slowest of
-/// the three. Memory is bound by what may wait in between.
-pub(super) fn read(name: &str, take: impl FnMut(Build) -> Result<(), CliError> + Send) -> Result<LogEnd, CliError> {
+/// Reading and writing go on side by side: a log of hundreds of megabytes takes as long as the slower of the two. Memory is bound by
+/// what may wait in between. To read a file ahead would cost more than it saves: what the system has just copied lies in the cache of
+/// the processor that asked for it.
+pub(super) fn read(name: &str, output: StepOutput, mut take: impl FnMut(Build) -> Result<(), CliError> + Send) -> Result<LogEnd, CliError> {
     let source = open(name)?;
     std::thread::scope(|scope| {
-        let (full, pieces) = mpsc::sync_channel(PIECES_AHEAD);
-        let (empty, used) = mpsc::channel();
-        scope.spawn(move || read_ahead(source, &full, &used));
-        let (finished, builds) = mpsc::sync_channel(BUILDS_WAITING);
-        let writer = scope.spawn(move || write_all(&builds, take));
-        let end = understand(name, &pieces, &empty, &finished);
-        // Without these the other two would wait for ever.
-        drop((pieces, empty, finished));
+        let (finished, builds) = mpsc::sync_channel::<Vec<Build>>(HANDS_WAITING);
+        let writer = scope.spawn(move || builds.iter().flatten().try_for_each(&mut take));
+        // The sender goes with the end of the reading; without that the writer would wait for ever.
+        let end = understand(name, source, output, Hand::new(finished));
         match writer.join() {
             Ok(Ok(())) => end,
             Ok(Err(error)) => Err(error),
@@ -75,57 +82,56 @@ pub(super) fn read(name: &str, take: impl FnMut(Build) -> Result<(), CliError> +
     })
 }
 
-/// Fills pieces until the log or the interest in it ends.
-fn read_ahead(mut source: impl Read, full: &mpsc::SyncSender<io::Result<Vec<u8>>>, used: &mpsc::Receiver<Vec<u8>>) {
-    loop {
-        let mut piece = used.try_recv().unwrap_or_default();
-        piece.resize(CHUNK_BYTES, 0);
-        let read = match source.read(&mut piece) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Ok(0) => return,
-            Ok(length) => {
-                piece.truncate(length);
-                Ok(piece)
-            }
-            Err(error) => Err(error),
-        };
-        let failed = read.is_err();
-        if full.send(read).is_err() || failed {
-            return;
+/// Builds on their way to the writer.
+struct Hand {
+    builds: Vec<Build>,
+    steps: usize,
+    writer: mpsc::SyncSender<Vec<Build>>,
+    /// False once the writer has gone, because nobody reads its output any more.
+    wanted: bool,
+}
+
+impl Hand {
+    fn new(writer: mpsc::SyncSender<Vec<Build>>) -> Self {
+        Self { builds: Vec::new(), steps: 0, writer, wanted: true }
+    }
+
+    fn add(&mut self, build: Build) {
+        self.steps += build.steps.len();
+        self.builds.push(build);
+        if self.builds.len() >= BUILDS_TOGETHER || self.steps >= STEPS_TOGETHER {
+            self.pass_on();
         }
+    }
+
+    fn pass_on(&mut self) {
+        self.steps = 0;
+        self.wanted = self.wanted && self.writer.send(std::mem::take(&mut self.builds)).is_ok();
     }
 }
 
-fn write_all(builds: &mpsc::Receiver<Build>, mut take: impl FnMut(Build) -> Result<(), CliError>) -> Result<(), CliError> {
-    builds.iter().try_for_each(&mut take)
-}
-
-fn understand(
-    name: &str,
-    pieces: &mpsc::Receiver<io::Result<Vec<u8>>>,
-    empty: &mpsc::Sender<Vec<u8>>,
-    finished: &mpsc::SyncSender<Build>,
-) -> Result<LogEnd, CliError> {
-    let (mut builds, mut wanted) = (0, true);
-    let seen = Cell::new(true);
-    let mut reader = Reader::new(Collector::new(|build| {
+fn understand(name: &str, mut source: impl Read, output: StepOutput, hand: Hand) -> Result<LogEnd, CliError> {
+    let mut builds = 0;
+    let hand = RefCell::new(hand);
+    let collector = Collector::new(|build| {
         builds += 1;
-        // The writer goes when nobody reads its output any more.
-        wanted = wanted && finished.send(build).is_ok();
-        seen.set(wanted);
-    }));
+        hand.borrow_mut().add(build);
+    });
+    let mut reader = Reader::new(match output {
+        StepOutput::Kept => collector,
+        StepOutput::Counted => collector.without_output(),
+    });
+    let mut piece = vec![0; CHUNK_BYTES];
     let mut broken = None;
-    for piece in pieces {
-        match piece {
-            Ok(piece) => {
-                reader.feed(&piece);
-                // The other side may have ended already.
-                let _ = empty.send(piece);
+    while hand.borrow().wanted {
+        match source.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) => break,
+            Ok(length) => reader.feed(&piece[..length]),
+            Err(cause) => {
+                broken = Some(SourceError::Read { name: display_name(name).to_owned(), cause });
+                break;
             }
-            Err(cause) => broken = Some(SourceError::Read { name: display_name(name).to_owned(), cause }),
-        }
-        if !seen.get() {
-            break;
         }
     }
     let (lines, bytes) = (reader.lines(), reader.bytes());
@@ -133,6 +139,7 @@ fn understand(
     let early_errors = collector.early_errors().to_vec();
     let remarks = collector.remarks().to_vec();
     drop(collector);
+    hand.into_inner().pass_on();
     match broken {
         Some(error) => Err(error.into()),
         None if bytes == 0 => Err(CliError::Empty(display_name(name).to_owned())),

@@ -240,7 +240,7 @@ fn unusable(error: HistoryError) -> CliError {
 /// The builds of a log.
 fn read_builds(file: &LogFile) -> Result<Vec<Build>, CliError> {
     let mut builds = Vec::new();
-    let end = reading::read(&file.name, |build| {
+    let end = reading::read(&file.name, reading::StepOutput::Kept, |build| {
         if builds.len() < MOST_BUILDS {
             builds.push(build);
         }

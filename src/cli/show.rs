@@ -8,7 +8,7 @@ use super::{
     error::CliError,
     exit_code,
     overall::Overall,
-    reading::{self, display_name},
+    reading::{self, StepOutput, display_name},
 };
 use crate::{
     log::source::SourceError,
@@ -110,7 +110,7 @@ fn show(
         if args.logs.len() > 1 {
             writer.log(display_name(name), &mut out)?;
         }
-        let read = reading::read(name, |build| {
+        let read = reading::read(name, StepOutput::Counted, |build| {
             overall.add(&build);
             writer.build(&Redacted::build(build, &redactor), &mut out).map_err(CliError::from)
         });

@@ -61,7 +61,7 @@ pub enum Event<'a> {
         /// The next line of the name.
         line: &'a [u8],
     },
-    /// A line of a step's own output. Only the first [`HEAD_LINES`] of a step are told one by one.
+    /// A line of a step's own output. Only the first of a step are told one by one, see [`Events::head_lines`].
     Log {
         /// Its index.
         index: u32,
@@ -159,13 +159,18 @@ pub enum Event<'a> {
     Over,
 }
 
-/// How many lines of a step's output are told one by one: enough to see what a cache-bust step or a git source printed.
+/// How many lines of a step's output are told one by one if nothing else is asked for: enough to see what a cache-bust step or a git source printed.
 pub const HEAD_LINES: u64 = 2;
 
 /// Takes the events of a log.
 pub trait Events {
     /// Takes one event of one build.
     fn event(&mut self, build: BuildId, at: At, event: Event<'_>);
+
+    /// How many lines of a step's output are told one by one; the others are only counted.
+    fn head_lines(&self) -> u64 {
+        HEAD_LINES
+    }
 
     /// Takes a line that no build wrote: of the CI system, of the script around the build, of another program. `build` is the
     /// build in whose midst it stands.

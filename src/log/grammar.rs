@@ -47,29 +47,25 @@ pub fn indexed(line: &[u8]) -> Option<(u32, &[u8])> {
 }
 
 fn index(input: &[u8]) -> IResult<&[u8], u32> {
-    map_opt(take_while_m_n(1, 7, |b: u8| b.is_ascii_digit()), decimal).parse(input)
-}
-
-fn decimal(digits: &[u8]) -> Option<u32> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    let decimal = |digits: &[u8]| digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
+    map(take_while_m_n(1, 7, |b: u8| b.is_ascii_digit()), decimal).parse(input)
 }
 
 /// Reads what follows `#N `.
 pub fn body(text: &[u8]) -> Body<'_> {
-    let mut parser = alt((
-        value(Body::Switch, all_consuming(tag("..."))),
-        value(Body::Cached, all_consuming(tag("CACHED"))),
-        value(Body::Canceled, all_consuming(tag("CANCELED"))),
-        map(all_consuming(preceded(tag("DONE"), opt(delimited(char(' '), seconds, char('s'))))), Body::Done),
-        map(preceded(tag("ERROR: "), rest), Body::Error),
-        map(preceded(tag("WARN: "), rest), Body::Warning),
-        log_line,
-        value(Body::VertexDigest, all_consuming(digest)),
-    ));
-    match parser.parse(text) {
-        Ok((_, found)) => found,
-        Err(_) => Body::Text(text),
-    }
+    let found = match text.first() {
+        Some(b'.') => value(Body::Switch, all_consuming(tag("..."))).parse(text),
+        Some(b'C') => {
+            alt((value(Body::Cached, all_consuming(tag("CACHED"))), value(Body::Canceled, all_consuming(tag("CANCELED"))))).parse(text)
+        }
+        Some(b'D') => map(all_consuming(preceded(tag("DONE"), opt(delimited(char(' '), seconds, char('s'))))), Body::Done).parse(text),
+        Some(b'E') => map(preceded(tag("ERROR: "), rest), Body::Error).parse(text),
+        Some(b'W') => map(preceded(tag("WARN: "), rest), Body::Warning).parse(text),
+        Some(b'0'..=b'9') => log_line(text),
+        Some(b's') => value(Body::VertexDigest, all_consuming(digest)).parse(text),
+        _ => return Body::Text(text),
+    };
+    found.map_or(Body::Text(text), |(_, found): (&[u8], Body<'_>)| found)
 }
 
 /// `12.3`; the dot is always there in what the printer writes.
@@ -89,102 +85,6 @@ fn log_line(input: &[u8]) -> IResult<&[u8], Body<'_>> {
 
 fn digest(input: &[u8]) -> IResult<&[u8], &[u8]> {
     recognize(preceded(tag("sha256:"), take_while_m_n(64, 64, |b: u8| b.is_ascii_hexdigit()))).parse(input)
-}
-
-/// The output lines of one step, told by their first bytes.
-///
-/// This is the inner loop of the reader: nearly every line of a long log goes through here and nowhere else. It decides by a dozen
-/// operations on words what the grammar of [`body`] finds out at thirty times the cost, and it is exact: a line that it does not
-/// know goes to [`body`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutputLine {
-    /// `#N ` as the low bytes of a word.
-    tag: u64,
-    mask: u64,
-    tag_bytes: usize,
-    time: TimeShape,
-}
-
-/// Where the dot and the blank stand in `12.345 `: the lines of a step have the same shape for thousands of lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct TimeShape {
-    /// The high halves of the digits, and the whole dot and blank.
-    mask: u64,
-    bytes: u64,
-    /// Six at the place of each digit: a byte with the high half 3 is a digit exactly if it still has it after 6 was added.
-    sixes: u64,
-    high_halves: u64,
-    /// Bits before the byte behind the blank.
-    end: u32,
-}
-
-impl TimeShape {
-    fn new(whole: u32, decimals: u32) -> Self {
-        let mut shape = Self { mask: 0, bytes: 0, sixes: 0, high_halves: 0, end: 8 * (whole + decimals + 2) };
-        for place in (0..whole).chain(whole + 1..=whole + decimals) {
-            let bits = place * 8;
-            shape.mask |= 0xf0 << bits;
-            shape.bytes |= 0x30 << bits;
-            shape.sixes |= 0x06 << bits;
-            shape.high_halves |= 0xf0 << bits;
-        }
-        for (place, byte) in [(whole, b'.'), (whole + decimals + 1, b' ')] {
-            shape.mask |= 0xff << (place * 8);
-            shape.bytes |= u64::from(byte) << (place * 8);
-        }
-        shape
-    }
-
-    #[inline(always)]
-    fn fits(self, time: u64) -> bool {
-        // With the top bits gone no addition carries into the next byte; a byte that had its top bit set fails the first comparison.
-        let sum = (time & 0x7f7f_7f7f_7f7f_7f7f) + self.sixes;
-        time & self.mask == self.bytes && sum & self.high_halves == self.bytes & self.high_halves
-    }
-
-    /// The shape of a time with a blank behind it, in at most seven bytes: no step below 10,000 seconds has a longer one.
-    #[cold]
-    fn of(time: u64) -> Option<Self> {
-        let bytes = time.to_le_bytes();
-        let whole = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
-        let decimals = bytes.get(whole + 1..)?.iter().take_while(|b| b.is_ascii_digit()).count();
-        let complete = whole > 0 && decimals > 0 && whole + decimals + 1 < 7 && bytes[whole] == b'.' && bytes[whole + decimals + 1] == b' ';
-        complete.then(|| Self::new(whole as u32, decimals as u32))
-    }
-}
-
-impl OutputLine {
-    /// Lines of step `index`. `None` for an index that is too long for a word; no real one is.
-    pub fn of_step(index: u32) -> Option<Self> {
-        let text = format!("#{index} ");
-        let mut word = [0; 8];
-        word.get_mut(..text.len())?.copy_from_slice(text.as_bytes());
-        let mask = u64::MAX >> (64 - 8 * text.len());
-        Some(Self { tag: u64::from_le_bytes(word), mask, tag_bytes: text.len(), time: TimeShape::new(1, 3) })
-    }
-
-    /// Bytes of `#N `.
-    pub fn tag_bytes(self) -> usize {
-        self.tag_bytes
-    }
-
-    /// True for bytes that begin with an output line of this step, other than one that BuildKit's solver may have written into the
-    /// output (`[output clipped, …`). The line itself may be shorter than the bytes that are looked at.
-    #[inline(always)]
-    pub fn begins(&mut self, text: &[u8]) -> bool {
-        let word = |at: usize| text.get(at..).and_then(<[u8]>::first_chunk::<8>).map(|bytes| u64::from_le_bytes(*bytes));
-        let (Some(head), Some(time)) = (word(0), word(self.tag_bytes)) else { return false };
-        if head & self.mask != self.tag {
-            return false;
-        }
-        if !self.time.fits(time) {
-            match TimeShape::of(time) {
-                Some(shape) => self.time = shape,
-                None => return false,
-            }
-        }
-        (time >> self.time.end) as u8 != b'[' || !text[self.tag_bytes + (self.time.end / 8) as usize..].starts_with(b"[output clipped")
-    }
 }
 
 /// A progress line (`printer.go` writes `ID SIZE[ / SIZE][ SECONDS][ done]`), taken apart.
@@ -257,7 +157,7 @@ pub fn building_with(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::output_line::OutputLine, *};
 
     #[test]
     fn indexes_are_split_from_what_follows() {

@@ -3,7 +3,7 @@
 use super::{
     by_index::ByIndex,
     client::{build_error, is_clip_notice, is_dashes, is_excerpt_head, is_own_line},
-    event::{At, BuildId, End, Event, Events, HEAD_LINES},
+    event::{At, BuildId, End, Event, Events},
     grammar::{self, Body},
     name,
 };
@@ -250,10 +250,7 @@ impl Lane {
         self.last_output.set(time, text);
         self.last_output_of = Some(index);
         self.glued = None;
-        // Most lines end like none of them, and this happens at every line that takes the slow way.
-        let may_be_glued =
-            text.ends_with(b"...") || (!self.announced && (text.ends_with(b"s") || text.ends_with(b"ED") || text.ends_with(b"DONE")));
-        if self.current != Some(index) || !may_be_glued {
+        if self.current != Some(index) || !self.may_be_glued(text) {
             return;
         }
         let tag = format!("#{index} ");
@@ -265,6 +262,11 @@ impl Lane {
             Body::Canceled if !self.announced => Some(Glued::Canceled),
             _ => None,
         };
+    }
+
+    /// A cheap look at the end of an output line; most lines end like no line of the printer.
+    pub(super) fn may_be_glued(&self, text: &[u8]) -> bool {
+        text.ends_with(b"...") || (!self.announced && (text.ends_with(b"s") || text.ends_with(b"ED") || text.ends_with(b"DONE")))
     }
 
     /// The current step is left: what its last output line ended like is what it was.
@@ -295,10 +297,9 @@ impl Lane {
             self.open_steps += usize::from(std::mem::replace(&mut step.ended, false));
         }
         let mut quotation = name::Quotation::default();
-        let parsed = name::parse(name);
-        if parsed.position.is_some() {
+        if let Some(instruction) = name::instruction_text(name) {
             self.has_instructions = true;
-            quotation.read(parsed.text);
+            quotation.read(instruction);
         }
         if !again && quotation.is_open() {
             if self.long_names.len() >= KEPT_HASHES {
@@ -306,7 +307,9 @@ impl Lane {
             }
             self.long_names.push((hash(name), 0));
         }
-        self.open = Open::Name { index, quotation, lines: 0, again, length: name.len() };
+        if quotation.is_open() {
+            self.open = Open::Name { index, quotation, lines: 0, again, length: name.len() };
+        }
         events.event(self.build, at, Event::Step { index, name });
     }
 
@@ -325,13 +328,13 @@ impl Lane {
         };
         let printed_again = step.open_line.take().is_some_and(|open| open.is_begin_of(time, text));
         if printed_again {
-            if step.log_lines <= HEAD_LINES {
+            if step.log_lines <= events.head_lines() {
                 events.event(self.build, at, Event::LogAgain { index, text });
             }
             return;
         }
         step.log_lines += 1;
-        let event = if step.log_lines <= HEAD_LINES { Event::Log { index, text } } else { Event::Logs { index, count: 1 } };
+        let event = if step.log_lines <= events.head_lines() { Event::Log { index, text } } else { Event::Logs { index, count: 1 } };
         events.event(self.build, at, event);
         if is_clip_notice(text) {
             events.event(self.build, at, Event::Clipped { index });

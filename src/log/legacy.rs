@@ -13,7 +13,7 @@ use nom::{
 
 use super::{
     anchor::Format,
-    event::{At, BuildId, End, Event, Events, HEAD_LINES},
+    event::{At, BuildId, End, Event, Events},
     grammar,
 };
 
@@ -141,7 +141,7 @@ impl Legacy {
     fn output(&mut self, line: &[u8], at: At, events: &mut impl Events) {
         self.log_lines += 1;
         let index = self.current;
-        let event = if self.log_lines <= HEAD_LINES { Event::Log { index, text: line } } else { Event::Logs { index, count: 1 } };
+        let event = if self.log_lines <= events.head_lines() { Event::Log { index, text: line } } else { Event::Logs { index, count: 1 } };
         events.event(self.build, at, event);
     }
 }

@@ -12,6 +12,8 @@ pub mod grammar;
 mod lane;
 pub mod legacy;
 pub mod name;
+mod newlines;
+mod output_line;
 pub mod plain;
 pub mod prefix;
 pub mod rawjson;
@@ -24,6 +26,9 @@ pub use anchor::Format;
 pub use event::{At, BuildId, End, Event, Events, HEAD_LINES};
 pub use timestamp::Instant;
 
+use std::ops::Range;
+
+use newlines::Newlines;
 use prefix::Pattern;
 use stream::{Fast, Stream};
 
@@ -56,6 +61,7 @@ pub struct Reader<E> {
     /// Output lines that the fast way has counted and not told yet, and the last of them.
     counted: u64,
     last_counted: Vec<u8>,
+    newlines: Newlines,
     bytes: u64,
 }
 
@@ -74,6 +80,7 @@ impl<E: Events> Reader<E> {
             fast: None,
             counted: 0,
             last_counted: Vec::new(),
+            newlines: Newlines::default(),
             bytes: 0,
         }
     }
@@ -169,28 +176,34 @@ impl<E: Events> Reader<E> {
 
     /// Reads the whole lines of a piece and keeps the rest.
     fn whole_lines(&mut self, piece: &[u8]) {
-        let mut start = 0;
-        let mut last: Option<(usize, usize)> = None;
-        loop {
-            if let Some(fast) = &mut self.fast {
-                let output = fast.output(&piece[start..]);
-                if output.lines > 0 {
-                    self.line += output.lines;
-                    self.counted += output.lines;
-                    last = Some((start + output.last, start + output.length - 1));
-                    start += output.length;
+        let mut newlines = std::mem::take(&mut self.newlines);
+        let (mut start, mut searched) = (0, 0);
+        let mut last: Option<Range<usize>> = None;
+        while searched < piece.len() {
+            searched = newlines.find(piece, searched);
+            let mut ends = newlines.places();
+            loop {
+                let counted = self.fast.as_mut().map_or(0, |fast| fast.output(piece, start, ends));
+                if let Some((output, after)) = ends.split_at_checked(counted)
+                    && let [before @ .., end] = output
+                {
+                    self.line += counted as u64;
+                    self.counted += counted as u64;
+                    last = Some(before.last().map_or(start, |end| end + 1)..*end);
+                    (start, ends) = (end + 1, after);
                 }
+                let Some((end, after)) = ends.split_first() else {
+                    break;
+                };
+                self.line += 1;
+                self.slow_line(&piece[start..*end], last.take().map(|last| &piece[last]));
+                (start, ends) = (end + 1, after);
             }
-            let Some(length) = memchr::memchr(b'\n', &piece[start..]) else {
-                break;
-            };
-            self.line += 1;
-            self.slow_line(&piece[start..start + length], last.take().map(|(from, to)| &piece[from..to]));
-            start += length + 1;
         }
-        if let Some((from, to)) = last {
+        self.newlines = newlines;
+        if let Some(last) = last {
             self.last_counted.clear();
-            self.last_counted.extend_from_slice(&piece[from..to]);
+            self.last_counted.extend_from_slice(&piece[last]);
         }
         if start < piece.len() {
             self.keep(&piece[start..]);
@@ -224,7 +237,7 @@ impl<E: Events> Reader<E> {
         self.read_line(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line), before);
         self.last_counted = held;
         let before = self.fast;
-        self.fast = self.streams.get(self.recent).and_then(|stream| stream.fast(before));
+        self.fast = self.streams.get(self.recent).and_then(|stream| stream.fast(before, self.events.head_lines()));
     }
 
     fn read_line(&mut self, line: &[u8], before: Option<&[u8]>) {

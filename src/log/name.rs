@@ -3,11 +3,13 @@
 //! Sources: `prefixCommand` and `dispatch` in BuildKit's `frontend/dockerfile/dockerfile2llb/convert.go` (number, stage, platform),
 //! buildx's `build/result.go` and `util/progress` (target in front).
 
+use std::borrow::Cow;
+
 use nom::{
     IResult, Parser,
     bytes::complete::{tag, take_until},
-    character::complete::{char, digit1},
-    combinator::{all_consuming, map_opt, rest},
+    character::complete::{char, u32},
+    combinator::{all_consuming, rest, verify},
     multi::separated_list1,
     sequence::{delimited, separated_pair, terminated},
 };
@@ -26,31 +28,34 @@ pub struct Name<'a> {
 /// Takes a name apart; never fails, because any text can be a name.
 pub fn parse(name: &[u8]) -> Name<'_> {
     match bracket(name) {
-        Ok((text, (words, position))) => Name { words, position, text },
+        Ok((text, (words, position))) => {
+            Name { words: words.split(|b| *b == b' ').filter(|word| !word.is_empty()).collect(), position, text }
+        }
         Err(_) => Name { words: Vec::new(), position: None, text: name },
     }
 }
 
-type Bracket<'a> = (Vec<&'a [u8]>, Option<(u32, u32)>);
+/// The instruction behind a bracket that ends in `n/m`, if the name has one.
+pub fn instruction_text(name: &[u8]) -> Option<&[u8]> {
+    let (text, (_, position)) = bracket(name).ok()?;
+    position.map(|_| text)
+}
+
+/// The words within a bracket, and `n/m` behind them.
+type Bracket<'a> = (&'a [u8], Option<(u32, u32)>);
 
 fn bracket(name: &[u8]) -> IResult<&[u8], Bracket<'_>> {
-    let (text, inside) = terminated(delimited(char('['), take_until("]"), char(']')), tag(" ")).parse(name)?;
+    let inside = verify(take_until("]"), |inside: &[u8]| !inside.is_empty());
+    let (text, inside) = terminated(delimited(char('['), inside, char(']')), char(' ')).parse(name)?;
     // `n/m` stands last; most brackets hold nothing else, or one word.
     let last = memchr::memrchr(b' ', inside).map_or(0, |blank| blank + 1);
     let position = position(&inside[last..]);
-    let words = if position.is_some() { &inside[..last] } else { inside };
-    let words: Vec<&[u8]> = words.split(|b| *b == b' ').filter(|word| !word.is_empty()).collect();
-    if inside.is_empty() {
-        return Err(nom::Err::Error(nom::error::Error::new(name, nom::error::ErrorKind::Verify)));
-    }
-    Ok((text, (words, position)))
+    Ok((text, (if position.is_some() { &inside[..last] } else { inside }, position)))
 }
 
 fn position(word: &[u8]) -> Option<(u32, u32)> {
-    fn number(input: &[u8]) -> IResult<&[u8], u32> {
-        map_opt(digit1, |digits: &[u8]| std::str::from_utf8(digits).ok()?.parse().ok()).parse(input)
-    }
-    all_consuming(separated_pair(number, char('/'), number)).parse(word).ok().map(|(_, found)| found)
+    let parsed: IResult<&[u8], (u32, u32)> = all_consuming(separated_pair(u32, char('/'), u32)).parse(word);
+    parsed.ok().map(|(_, found)| found)
 }
 
 /// True for a platform as BuildKit prints it: `linux/arm64`, `linux/arm/v7`, `linux/amd64->arm64` (build platform to target).
@@ -97,7 +102,7 @@ pub struct Instruction<'a> {
     /// The flags of the instruction, with their dashes: `--from=deps`.
     pub flags: Vec<&'a [u8]>,
     /// The words behind the flags of COPY, ADD (without quotes) and FROM; those of other instructions mean something to a shell only.
-    pub words: Vec<Vec<u8>>,
+    pub words: Vec<Cow<'a, [u8]>>,
 }
 
 /// The instructions of a Dockerfile.
@@ -138,7 +143,7 @@ pub fn instruction(text: &[u8]) -> Instruction<'_> {
     }
     found.words = match keyword {
         Some("COPY" | "ADD") => list(tail).unwrap_or_else(|| unquoted_words(tail)),
-        Some("FROM") => split_all(tail).into_iter().map(<[u8]>::to_vec).collect(),
+        Some("FROM") => split_all(tail),
         _ => Vec::new(),
     };
     found
@@ -162,18 +167,21 @@ fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
     (word, &tail[blanks..])
 }
 
-fn split_all(text: &[u8]) -> Vec<&[u8]> {
-    text.split(|b| matches!(b, b' ' | b'\t')).filter(|word| !word.is_empty()).collect()
+fn split_all(text: &[u8]) -> Vec<Cow<'_, [u8]>> {
+    text.split(|b| matches!(b, b' ' | b'\t')).filter(|word| !word.is_empty()).map(Cow::Borrowed).collect()
 }
 
 /// `[a.txt, sp ace.txt, /json dir/]`: how BuildKit prints the JSON form.
-fn list(text: &[u8]) -> Option<Vec<Vec<u8>>> {
+fn list(text: &[u8]) -> Option<Vec<Cow<'_, [u8]>>> {
     let inside = text.strip_prefix(b"[")?.strip_suffix(b"]")?;
     let parsed: IResult<&[u8], Vec<&[u8]>> = separated_list1(tag(", "), nom::branch::alt((take_until(", "), rest))).parse(inside);
-    Some(parsed.ok()?.1.into_iter().map(<[u8]>::to_vec).collect())
+    Some(parsed.ok()?.1.into_iter().map(Cow::Borrowed).collect())
 }
 
-fn unquoted_words(text: &[u8]) -> Vec<Vec<u8>> {
+fn unquoted_words(text: &[u8]) -> Vec<Cow<'_, [u8]>> {
+    if memchr::memchr2(b'"', b'\'', text).is_none() {
+        return split_all(text);
+    }
     let (mut words, mut word, mut quote, mut open) = (Vec::new(), Vec::new(), None, false);
     for &byte in text {
         match (quote, byte) {
@@ -181,7 +189,7 @@ fn unquoted_words(text: &[u8]) -> Vec<Vec<u8>> {
             (Some(q), b) if q == b => quote = None,
             (None, b' ' | b'\t') => {
                 if open || !word.is_empty() {
-                    words.push(std::mem::take(&mut word));
+                    words.push(Cow::Owned(std::mem::take(&mut word)));
                     open = false;
                 }
             }
@@ -189,7 +197,7 @@ fn unquoted_words(text: &[u8]) -> Vec<Vec<u8>> {
         }
     }
     if open || !word.is_empty() {
-        words.push(word);
+        words.push(Cow::Owned(word));
     }
     words
 }
@@ -206,6 +214,10 @@ impl Quotation {
     /// Reads on. Returns true where the text closes a quotation.
     pub fn read(&mut self, text: &[u8]) -> bool {
         let mut closes = false;
+        // Without a quotation mark nothing changes: what is escaped at the end of a text is its newline.
+        if memchr::memchr2(b'"', b'\'', text).is_none() {
+            return closes;
+        }
         for &byte in text {
             if std::mem::take(&mut self.escaped) {
                 continue;

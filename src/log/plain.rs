@@ -12,7 +12,7 @@
 use super::{
     anchor::Format,
     client::{build_error, is_excerpt_head, is_header},
-    event::{At, BuildId, Event, Events, HEAD_LINES},
+    event::{At, BuildId, Event, Events},
     grammar::{self, Body},
     lane::{Block, Lane, Open, hash},
     name,
@@ -65,14 +65,15 @@ impl Plain {
         self.lanes.iter().all(|lane| lane.highest == 0)
     }
 
-    /// The step whose further output lines need no more than counting, if the machine is in such a state.
-    pub fn running(&self) -> Option<Running> {
+    /// The step whose further output lines need no more than counting, if the machine is in such a state: `head_lines` were told one by
+    /// one.
+    pub fn running(&self, head_lines: u64) -> Option<Running> {
         let [lane] = self.lanes.as_slice() else {
             return None;
         };
         let index = lane.current?;
         let step = lane.known.get(index)?;
-        let plain = lane.open == Open::Nothing && lane.block == Block::None && step.open_line.is_none() && step.log_lines >= HEAD_LINES;
+        let plain = lane.open == Open::Nothing && lane.block == Block::None && step.open_line.is_none() && step.log_lines >= head_lines;
         plain.then_some(Running { build: lane.build, index })
     }
 
@@ -83,6 +84,17 @@ impl Plain {
             step.log_lines += count;
         }
         events.event(running.build, at, Event::Logs { index: running.index, count });
+    }
+
+    /// Takes note of the last line that was counted by [`Plain::count_output`], unless `next` shows that nobody will ask for it: only
+    /// where the printer leaves a step, or may have left it within that line, does it matter what the line was.
+    fn note_before(&mut self, before: &[u8], next: Option<(u32, &[u8])>) {
+        let Some(lane) = self.lanes.get_mut(self.recent) else { return };
+        if next.is_some_and(|(index, text)| index > 0 && text != b"...") && !lane.may_be_glued(before) {
+            (lane.glued, lane.last_output_of) = (None, None);
+        } else {
+            self.note_counted(before);
+        }
     }
 
     /// Takes note of the last line that was counted by [`Plain::count_output`].
@@ -97,8 +109,9 @@ impl Plain {
 
     /// Reads one line. `before` is the line before it in this stream, if that was counted by [`Plain::count_output`].
     pub fn line(&mut self, line: &[u8], before: Option<&[u8]>, at: At, next_build: &mut u32, events: &mut impl Events) {
+        let indexed = if line.first() == Some(&b'#') { grammar::indexed(line) } else { None };
         if let Some(before) = before {
-            self.note_counted(before);
+            self.note_before(before, indexed);
         }
         if line.is_empty()
             && let Some(lane) = self.lanes.get_mut(self.recent)
@@ -110,7 +123,6 @@ impl Plain {
             }
             return;
         }
-        let indexed = if line.first() == Some(&b'#') { grammar::indexed(line) } else { None };
         let begins = indexed.is_some_and(|(index, text)| index == 0 && grammar::building_with(text).is_some());
         if let Some(lane) = self.lanes.get_mut(self.recent) {
             if lane.continues_name(indexed.map(|(index, _)| index).filter(|index| *index > 0), line.len()) && !begins {

@@ -13,7 +13,7 @@ use serde::{
 
 use super::{
     anchor::Format,
-    event::{At, BuildId, End, Event, Events, HEAD_LINES},
+    event::{At, BuildId, End, Event, Events},
     grammar::Progress,
     timestamp::Instant,
 };
@@ -337,8 +337,11 @@ impl RawJson {
             start = end + 1;
             known.log_lines += 1;
             let index = known.index;
-            let event =
-                if known.log_lines <= HEAD_LINES { Event::Log { index, text: &known.partial } } else { Event::Logs { index, count: 1 } };
+            let event = if known.log_lines <= events.head_lines() {
+                Event::Log { index, text: &known.partial }
+            } else {
+                Event::Logs { index, count: 1 }
+            };
             events.event(self.build, at, event);
             if known.partial.starts_with(b"[output clipped, log limit ") && !std::mem::replace(&mut known.clipped_seen, true) {
                 events.event(self.build, at, Event::Clipped { index });

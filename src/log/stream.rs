@@ -3,8 +3,9 @@
 use super::{
     anchor::{self, Format},
     event::{At, BuildId, Events},
-    grammar, is_powershell,
+    is_powershell,
     legacy::Legacy,
+    output_line::{OutputLine, TimePrefix},
     plain::{Plain, Running},
     prefix::Pattern,
     rawjson::RawJson,
@@ -165,11 +166,11 @@ impl Stream {
     }
 
     /// The fast way through the next lines, where there is one; `before` is the one until now.
-    pub(super) fn fast(&self, before: Option<Fast>) -> Option<Fast> {
+    pub(super) fn fast(&self, before: Option<Fast>, head_lines: u64) -> Option<Fast> {
         if !matches!(self.other, Other::None) || self.build_lines < super::PROVEN_LINES {
             return None;
         }
-        let running = self.plain.running()?;
+        let running = self.plain.running(head_lines)?;
         let prefix = match self.pattern.timestamp_length() {
             Some(length) => length,
             None if self.pattern.is_empty() => 0,
@@ -177,7 +178,7 @@ impl Stream {
         };
         // Most slow lines stand amid the output of a step.
         match before {
-            Some(fast) if fast.running == running && fast.prefix == prefix => before,
+            Some(fast) if fast.running == running && fast.prefix_bytes == prefix => before,
             _ => Fast::new(prefix, running),
         }
     }
@@ -194,86 +195,35 @@ fn trim_carriage_return(core: &[u8], crlf: bool) -> &[u8] {
 pub(super) struct Fast {
     /// The step whose output it counts.
     pub(super) running: Running,
-    line: grammar::OutputLine,
-    /// The length of a time in RFC 3339 and a blank in front of every line, or 0.
-    prefix: usize,
-}
-
-/// The output lines at the start of a piece.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Output {
-    /// How many.
-    pub(super) lines: u64,
-    /// Bytes of all of them, with their newlines.
-    pub(super) length: usize,
-    /// Bytes before the last of them.
-    pub(super) last: usize,
+    line: OutputLine,
+    /// The time in front of every line.
+    prefix: Option<TimePrefix>,
+    prefix_bytes: usize,
 }
 
 impl Fast {
-    fn new(prefix: usize, running: Running) -> Option<Self> {
-        Some(Self { running, line: grammar::OutputLine::of_step(running.index)?, prefix })
+    fn new(prefix_bytes: usize, running: Running) -> Option<Self> {
+        let prefix = if prefix_bytes == 0 { None } else { Some(TimePrefix::new(prefix_bytes)?) };
+        Some(Self { running, line: OutputLine::of_step(running.index)?, prefix, prefix_bytes })
     }
 
     /// True where bytes begin with a line of output of the running step.
     #[inline(always)]
     pub(super) fn is_output(&mut self, text: &[u8]) -> bool {
-        let Some(core) = text.get(self.prefix..) else { return false };
-        (self.prefix == 0 || is_timestamp(text, self.prefix)) && self.line.begins(core)
+        let Some(core) = text.get(self.prefix_bytes..) else { return false };
+        self.prefix.as_ref().is_none_or(|prefix| prefix.begins(text)) && self.line.begins(core)
     }
 
-    /// Counts the whole lines at the start of `piece` that are output of the running step.
+    /// Counts the lines of output of the running step from `start` on, up to the first line that is none; `ends` are the places of the
+    /// next newlines.
     #[inline]
-    pub(super) fn output(&mut self, piece: &[u8]) -> Output {
-        let mut output = Output::default();
-        // Nothing of a time and what is in front of it can be a newline, so the search for one may begin behind them.
-        let skip = self.prefix + self.line.tag_bytes();
-        while self.is_output(&piece[output.length..]) {
-            let searched = output.length + skip;
-            let Some(end) = near_newline(&piece[searched..]) else {
-                break;
-            };
-            output.lines += 1;
-            output.last = output.length;
-            output.length = searched + end + 1;
-        }
-        output
-    }
-}
-
-/// A cheap look at a prefix whose length is known: the blanks and separators stand where they stood before.
-#[inline]
-fn is_timestamp(line: &[u8], length: usize) -> bool {
-    line[length - 2] == b'Z' && line[length - 1] == b' ' && line[4] == b'-' && line[10] == b'T'
-}
-
-/// The place of the first newline.
-///
-/// `memchr` finds a far newline faster, but lines of output are short, and here the call costs more than the search.
-#[inline(always)]
-fn near_newline(text: &[u8]) -> Option<usize> {
-    const EVERY: u64 = 0x0101_0101_0101_0101;
-    let mut at = 0;
-    let (blocks, _) = text.as_chunks::<32>();
-    for block in blocks.iter().take(8) {
-        // The compiler makes two comparisons of sixteen bytes each of this.
-        let mut any = 0;
-        for byte in block {
-            any |= u8::from(*byte == b'\n');
-        }
-        if any != 0 {
-            let (words, _) = block.as_chunks::<8>();
-            for bytes in words {
-                let word = u64::from_le_bytes(*bytes) ^ (EVERY * u64::from(b'\n'));
-                // The lowest byte that is zero has its high bit set here; bytes above it may have it by the borrow.
-                let zero = word.wrapping_sub(EVERY) & !word & (EVERY << 7);
-                if zero != 0 {
-                    return Some(at + (zero.trailing_zeros() / 8) as usize);
-                }
-                at += 8;
+    pub(super) fn output(&mut self, piece: &[u8], mut start: usize, ends: &[usize]) -> usize {
+        for (count, end) in ends.iter().enumerate() {
+            if !piece.get(start..).is_some_and(|text| self.is_output(text)) {
+                return count;
             }
+            start = end + 1;
         }
-        at += 32;
+        ends.len()
     }
-    memchr::memchr(b'\n', &text[at..]).map(|end| at + end)
 }

@@ -1,6 +1,6 @@
 //! The gate between records and reports.
 
-use std::ops::Deref;
+use std::{ops::Deref, sync::Arc};
 
 use super::Redactor;
 use crate::build::Build;
@@ -35,18 +35,25 @@ impl Redacted<Build> {
             redactor.clean(text);
         }
         for step in steps {
-            let before = step.name.len();
-            redactor.clean(&mut step.name);
-            if step.name.len() != before {
-                // The bracket stands in front, so what comes behind it may only have changed behind.
-                step.parts.bracket_bytes = step.parts.bracket_bytes.min(step.name.len());
-            }
             redactor.clean_lines(&mut step.other_names);
             redactor.clean_lines(&mut step.log_head);
             redactor.clean_lines(&mut step.warnings);
-            redactor.clean_lines(&mut step.parts.sources);
-            let parts = &mut step.parts;
-            for text in [&mut step.error, &mut parts.destination, &mut parts.from, &mut parts.base].into_iter().flatten() {
+            if let Some(error) = &mut step.error {
+                redactor.clean(error);
+            }
+            // The parts are pieces of the name, unless quotes were taken out of them.
+            if redactor.is_harmless(&step.name) && !step.name.contains(['"', '\'']) {
+                continue;
+            }
+            let before = step.name.len();
+            redactor.clean(&mut step.name);
+            let parts = Arc::make_mut(&mut step.parts);
+            if step.name.len() != before {
+                // The bracket stands in front, so what comes behind it may only have changed behind.
+                parts.bracket_bytes = parts.bracket_bytes.min(step.name.len());
+            }
+            redactor.clean_lines(&mut parts.sources);
+            for text in [&mut parts.destination, &mut parts.from, &mut parts.base].into_iter().flatten() {
                 redactor.clean(text);
             }
         }

@@ -13,11 +13,15 @@ use crate::{
 /// The name of the schema.
 pub const SCHEMA: &str = "bklog.show/1";
 
+/// Builds are written when there are so many bytes of them: a writer with a buffer of this size passes them on without a copy.
+const TOGETHER_BYTES: usize = 64 * 1024;
+
 /// Writes builds one by one, so that a log of any length needs the memory of one build.
 #[derive(Debug, Default)]
 pub struct ShowJson {
     written: u64,
     text: Vec<u8>,
+    steps: json_step::StepWriter,
     /// The log of the next builds, where there are several.
     log: Option<String>,
 }
@@ -30,12 +34,11 @@ impl BuildWriter for ShowJson {
 
     fn build(&mut self, build: &Redacted<Build>, out: &mut dyn Write) -> io::Result<()> {
         if self.written == 0 {
-            write!(out, "{{\"schema\":\"{SCHEMA}\",\"builds\":[")?;
+            write!(self.text, "{{\"schema\":\"{SCHEMA}\",\"builds\":[")?;
         } else {
-            write!(out, ",")?;
+            self.text.push(b',');
         }
         self.written += 1;
-        self.text.clear();
         self.text.push(b'\n');
         serde_json::to_writer(&mut self.text, &BuildView::new(build, self.log.as_deref()))?;
         // The steps are the last member of the object.
@@ -45,17 +48,26 @@ impl BuildWriter for ShowJson {
             if n > 0 {
                 self.text.push(b',');
             }
-            json_step::write(step, &mut self.text);
+            self.steps.write(step, &mut self.text);
         }
         self.text.extend_from_slice(b"]}");
-        out.write_all(&self.text)
+        if self.text.len() >= TOGETHER_BYTES { self.pass_on(out) } else { Ok(()) }
     }
 
     fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
         if self.written == 0 {
             write!(out, "{{\"schema\":\"{SCHEMA}\",\"builds\":[")?;
         }
+        self.pass_on(out)?;
         writeln!(out, "]}}")
+    }
+}
+
+impl ShowJson {
+    fn pass_on(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        out.write_all(&self.text)?;
+        self.text.clear();
+        Ok(())
     }
 }
 

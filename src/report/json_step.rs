@@ -3,13 +3,62 @@
 //! A log of half a gigabyte has tens of thousands of steps of twenty fields each, and serde spends more time on their constant keys than
 //! the reader spends on the log. So the keys are written as they are; every value that a log can influence goes through serde_json.
 
-use crate::build::{Instant, Step};
+use std::{collections::HashMap, sync::Arc};
 
-/// Appends a step as a JSON object.
-pub(super) fn write(step: &Step, out: &mut Vec<u8>) {
+use crate::build::{Instant, Step, StepName};
+
+/// Members of names are kept until there are so many.
+const MOST_KNOWN: usize = 1000;
+
+/// Longer names are not kept.
+const LONGEST_KNOWN: usize = 1024;
+
+/// Writes steps.
+///
+/// Steps of the same name share its parts, and what of the object tells of the name is written only once for them.
+#[derive(Debug, Default)]
+pub(super) struct StepWriter {
+    /// By the address of the parts, which are held so that nothing else can come to lie there.
+    known: HashMap<usize, Known>,
+}
+
+/// The members that a name makes.
+#[derive(Debug)]
+struct Known {
+    name: String,
+    json: Vec<u8>,
+    _parts: Arc<StepName>,
+}
+
+impl StepWriter {
+    /// Appends a step as a JSON object.
+    pub(super) fn write(&mut self, step: &Step, out: &mut Vec<u8>) {
+        Object { out }.number("{\"index\":", u64::from(step.index));
+        let key = Arc::as_ptr(&step.parts).addr();
+        match self.known.get(&key) {
+            Some(known) if known.name == step.name && step.other_names.is_empty() => out.extend_from_slice(&known.json),
+            _ => {
+                let from = out.len();
+                write_name(step, Object { out });
+                if step.other_names.is_empty() && step.name.len() <= LONGEST_KNOWN {
+                    self.keep(key, step, &out[from..]);
+                }
+            }
+        }
+        write_course(step, Object { out });
+    }
+
+    fn keep(&mut self, key: usize, step: &Step, json: &[u8]) {
+        if self.known.len() >= MOST_KNOWN {
+            self.known.clear();
+        }
+        self.known.insert(key, Known { name: step.name.clone(), json: json.to_vec(), _parts: Arc::clone(&step.parts) });
+    }
+}
+
+/// Appends what the step is.
+fn write_name(step: &Step, mut object: Object<'_>) {
     let parts = &step.parts;
-    let mut object = Object { out };
-    object.number("{\"index\":", u64::from(step.index));
     object.text(",\"name\":", &step.name);
     if !step.other_names.is_empty() {
         object.texts(",\"other_names\":", &step.other_names);
@@ -33,6 +82,10 @@ pub(super) fn write(step: &Step, out: &mut Vec<u8>) {
     if let Some(base) = &parts.base {
         object.text(",\"base\":", base);
     }
+}
+
+/// Appends what became of the step, and the end of the object.
+fn write_course(step: &Step, mut object: Object<'_>) {
     object.word(",\"status\":", step.status.name());
     if let Some(hit) = step.cache_hit {
         object.flag(",\"cache_hit\":", hit);
@@ -46,10 +99,15 @@ pub(super) fn write(step: &Step, out: &mut Vec<u8>) {
         object.instant(",\"finished_at\":", to);
     }
     object.number(",\"log_lines\":", step.log_lines);
-    object.optional_number(",\"transferred_bytes\":", step.transferred_bytes);
-    object.flag(",\"clipped\":", step.clipped);
-    object.texts(",\"warnings\":", &step.warnings);
-    object.optional_text(",\"error\":", step.error.as_deref());
+    if step.transferred_bytes.is_none() && !step.clipped && step.warnings.is_empty() && step.error.is_none() {
+        // So it is with nearly every step.
+        object.key(",\"transferred_bytes\":null,\"clipped\":false,\"warnings\":[],\"error\":null");
+    } else {
+        object.optional_number(",\"transferred_bytes\":", step.transferred_bytes);
+        object.flag(",\"clipped\":", step.clipped);
+        object.texts(",\"warnings\":", &step.warnings);
+        object.optional_text(",\"error\":", step.error.as_deref());
+    }
     object.number(",\"first_line\":", step.lines.0);
     object.number(",\"last_line\":", step.lines.1);
     object.out.push(b'}');
@@ -102,7 +160,19 @@ impl Object<'_> {
 
     fn text(&mut self, key: &'static str, text: &str) {
         self.key(key);
-        self.value(text);
+        self.string(text);
+    }
+
+    fn string(&mut self, text: &str) {
+        // Hardly any text has a character that JSON escapes, and a loop without an exit looks at many bytes at once.
+        let plain = text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'));
+        if plain {
+            self.out.push(b'"');
+            self.out.extend_from_slice(text.as_bytes());
+            self.out.push(b'"');
+        } else {
+            self.value(text);
+        }
     }
 
     fn optional_text(&mut self, key: &'static str, text: Option<&str>) {
@@ -114,7 +184,14 @@ impl Object<'_> {
 
     fn texts(&mut self, key: &'static str, texts: &[String]) {
         self.key(key);
-        if texts.is_empty() { self.out.extend_from_slice(b"[]") } else { self.value(texts) }
+        self.out.push(b'[');
+        for (n, text) in texts.iter().enumerate() {
+            if n > 0 {
+                self.out.push(b',');
+            }
+            self.string(text);
+        }
+        self.out.push(b']');
     }
 
     fn instant(&mut self, key: &'static str, instant: Instant) {

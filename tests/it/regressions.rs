@@ -165,3 +165,20 @@ fn the_legacy_builder_tells_the_size_of_its_context_first() {
         }
     }
 }
+
+#[test]
+fn a_step_that_goes_on_after_its_end_must_end_again() {
+    const LOG: &str = "#0 building with \"b\" instance using docker-container driver\n\n\
+        #1 [1/1] COPY . /app\n#1 DONE 0.1s\n\n\
+        #2 exporting to image\n#2 exporting layers 0.4s done\n#2 DONE 0.4s\n\n\
+        #2 exporting to image\n";
+    for (rest, outcome) in [
+        ("", Outcome::Succeeded),
+        ("#2 pushing layers\n", Outcome::Truncated),
+        ("#2 pushing layers\n#2 ...\n\n#3 [auth] x:pull,push token for y\n#3 DONE 0.0s\n", Outcome::Truncated),
+        ("#2 pushing layers 0.5s done\n#2 DONE 0.9s\n", Outcome::Succeeded),
+        ("#2 pushing layers\n#2 ERROR: denied\n", Outcome::Failed),
+    ] {
+        assert_eq!(one(&[LOG, rest].concat()).outcome, outcome, "{rest:?}");
+    }
+}
