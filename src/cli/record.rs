@@ -113,7 +113,7 @@ struct Tally {
 /// Runs the command.
 pub(super) fn run(args: &RecordArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
     let cwd = std::env::current_dir().unwrap_or_default();
-    let policy = Policy::find(&cwd)?;
+    let policy = Policy::find(&cwd, &crate::rules::names())?;
     let started = ledger::time("--started-at", args.started_at.as_deref())?;
     let finished = ledger::time("--finished-at", args.finished_at.as_deref())?;
     if let (Some(started), Some(finished)) = (started, finished)

@@ -93,6 +93,9 @@ impl Judge<'_> {
             let beside = seen.iter().any(|(used, _)| used == key);
             seen.push((key.clone(), root.clone()));
             let mut replayed = replay(&copies.snapshots, &listing, figure, beside);
+            if step.is_some_and(|step| step.status != Status::Done) {
+                replayed.cut_off(&copies.snapshots);
+            }
             if again {
                 replayed.after.clone_from(&copies.snapshots);
             }
