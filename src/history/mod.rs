@@ -17,6 +17,8 @@
 //! `STAMP` is the time of the run in UTC, so that names sort as runs do. Schemas only grow; every file carries its version.
 
 #[cfg(feature = "history")]
+mod export;
+#[cfg(feature = "history")]
 mod files;
 #[cfg(feature = "history")]
 mod fold;
@@ -29,11 +31,19 @@ mod past;
 mod read;
 mod record;
 #[cfg(feature = "history")]
+mod remove;
+#[cfg(feature = "history")]
 mod rollup;
 pub mod rows;
 #[cfg(feature = "history")]
 mod store;
+#[cfg(feature = "history")]
+mod verify;
 
+#[cfg(feature = "history")]
+pub use export::{ExportError, TextFormat};
+#[cfg(feature = "history")]
+pub use files::Table;
 #[cfg(feature = "history")]
 pub use fold::Fold;
 pub use record::{RunInfo, log_digest, logged_start, run_rows, week};
@@ -42,3 +52,5 @@ pub use rollup::WeekRow;
 pub use rows::{BuildRow, RunRow, RunRows, Selection, StepRow};
 #[cfg(feature = "history")]
 pub use store::{Clock, History, HistoryError, Recorded, SCHEMA_VERSION};
+#[cfg(feature = "history")]
+pub use verify::{Problem, Verification};

@@ -5,6 +5,8 @@ mod build_plans;
 mod cli;
 mod degradation;
 mod format;
+#[cfg(feature = "history")]
+mod history;
 mod limits;
 mod printer;
 mod printer_model;
