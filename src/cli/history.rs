@@ -164,7 +164,7 @@ type Out = BufWriter<anstream::AutoStream<io::Stdout>>;
 
 /// Runs the command.
 pub(super) fn run(args: &HistoryArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
-    let policy = Policy::find(&std::env::current_dir().unwrap_or_default())?;
+    let policy = Policy::find(&std::env::current_dir().unwrap_or_default(), &crate::rules::names())?;
     let root = ledger::root(args.history.as_deref(), &policy)?;
     let history = History::open(&root, args.project.as_deref().unwrap_or_default());
     let mut out = BufWriter::new(anstream::AutoStream::new(io::stdout(), color));

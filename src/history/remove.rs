@@ -71,6 +71,10 @@ impl History {
                         let _ = fs::remove_file(path);
                     }
                 }
+                // What the builder held goes with the last run that names it.
+                if files::list(&directory).single.is_empty() {
+                    let _ = fs::remove_dir_all(directory.join("trees"));
+                }
             }
         }
     }
