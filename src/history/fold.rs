@@ -158,7 +158,7 @@ impl History {
 }
 
 /// All rows in one frame, in the order of time, with every column that any of them has.
-fn together(frames: Vec<DataFrame>) -> Result<DataFrame, HistoryError> {
+pub(super) fn together(frames: Vec<DataFrame>) -> Result<DataFrame, HistoryError> {
     let failed = |error: PolarsError| HistoryError::Encode(error.to_string());
     let mut schema: Vec<(PlSmallStr, DataType)> = Vec::new();
     for frame in &frames {

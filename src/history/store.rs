@@ -1,11 +1,13 @@
 //! The ledger: runs are recorded whole or not at all.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::files::{self, Partition, Table, publish};
+use super::files::{self, Partition, Table, publish, publish_large};
+use super::fold::{ROW_GROUP, together};
 use super::frames::{builds_frame, run_frame, steps_frame};
 use super::past::Judged;
 use super::rows::{RunRow, RunRows, Selection};
@@ -135,6 +137,32 @@ impl History {
         publish(&partition.directory(&self.root, Table::Builds).join(&file), &mut builds_frame(rows)?)?;
         let new = publish(&partition.directory(&self.root, Table::Runs).join(&file), &mut run_frame(run, recorded_at)?)?;
         Ok(if new { Recorded::New } else { Recorded::Before(run.run.clone()) })
+    }
+
+    /// Writes many runs at once, as one folded file a month and table: for benchmarks and tests of large ledgers. Unlike
+    /// [`History::record`] it does not look for what is there, and a kill leaves the steps of runs that are not there.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn seed(&self, runs: &[RunRows]) -> Result<(), HistoryError> {
+        let mut months: BTreeMap<Partition, Vec<&RunRows>> = BTreeMap::new();
+        for rows in runs {
+            months.entry(Partition::of(&rows.run.project, rows.run.at)).or_default().push(rows);
+        }
+        let now = Timestamp::now();
+        for (partition, runs) in months {
+            let name = format!("{}.parquet", files::folded_name(now));
+            for table in Table::ALL {
+                let frames = runs.iter().map(|rows| match table {
+                    Table::Steps => steps_frame(rows),
+                    Table::Builds => builds_frame(rows),
+                    Table::Runs => run_frame(&rows.run, now),
+                });
+                let mut all = together(frames.collect::<Result<Vec<_>, _>>()?)?;
+                publish_large(&partition.directory(&self.root, table).join(&name), &mut all, ROW_GROUP)?;
+            }
+        }
+        Ok(())
     }
 
     /// The recorded run that came from the same log, if there is one.
