@@ -1,8 +1,8 @@
 //! The ledger: runs are recorded whole or not at all.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -75,7 +75,7 @@ pub struct History {
     root: PathBuf,
     project: String,
     /// What could not be read, for the user.
-    problems: RefCell<Vec<String>>,
+    problems: Mutex<Vec<String>>,
     /// The run that is judged by it.
     pub(super) judged: Option<Judged>,
 }
@@ -83,7 +83,7 @@ pub struct History {
 impl History {
     /// Opens the ledger in a directory, which need not be there yet, for one project.
     pub fn open(root: &Path, project: &str) -> Self {
-        Self { root: root.to_owned(), project: project.to_owned(), problems: RefCell::default(), judged: None }
+        Self { root: root.to_owned(), project: project.to_owned(), problems: Mutex::default(), judged: None }
     }
 
     /// The directory.
@@ -106,13 +106,13 @@ impl History {
 
     /// What could not be read so far.
     pub fn problems(&self) -> Vec<String> {
-        self.problems.borrow().clone()
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps what could not be read, once.
     pub(super) fn note(&self, error: &HistoryError) {
         let text = error.to_string();
-        let mut problems = self.problems.borrow_mut();
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         if !problems.contains(&text) {
             problems.push(text);
         }
