@@ -5,6 +5,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
@@ -13,6 +14,7 @@ use polars::prelude::*;
 use super::files::{self, Partition, Table};
 use super::frames::Columns;
 use super::rows::{Selection, bucket_seconds};
+use super::store::SCHEMA_VERSION;
 use super::{History, HistoryError};
 
 /// One week of one step (or of one build or target) of a project.
@@ -76,6 +78,9 @@ impl WeekRow {
         (all > 0).then(|| self.cached as f64 / all as f64)
     }
 }
+
+/// The directory of stored sums.
+pub(super) const SUMS: &str = "weeks";
 
 /// Target, identity and week.
 type Key = (Option<String>, String, String);
@@ -141,20 +146,61 @@ impl History {
         };
         let whole = self.whole_runs(table, partition)?;
         let directory = partition.directory(self.root(), table);
+        let is_all = table == Table::Steps && covers(selection, &partition.month);
         let (sums, failed) = self.settled(&directory, |files| {
             let (mut sums, mut failed) = (Vec::new(), Vec::new());
-            for piece in self.pieces(files, whole.as_ref(), counted)? {
+            // What a fold has summed up already need not be summed up again.
+            let known = files.folded.first().filter(|_| is_all).and_then(|first| self.stored_sums(partition, first));
+            for piece in self.pieces(files, whole.as_ref(), counted, known.is_some())? {
                 match summed(piece, table, selection) {
                     Ok(sum) => sums.push(sum),
                     Err(error) => failed.push(error.to_string()),
                 }
             }
+            sums.extend(known);
             Ok((sums, failed))
         })?;
         for message in failed {
             self.note(&HistoryError::Damaged { path: directory.clone(), message: files::short(&message) });
         }
         Ok(weeks_of(&sums, &partition.project))
+    }
+}
+
+/// Whether a selection wants every row of a month.
+fn covers(selection: &Selection, month: &str) -> bool {
+    selection.branch.is_none()
+        && selection.since.is_none_or(|since| files::month(since).as_str() < month)
+        && selection.until.is_none_or(|until| files::month(until).as_str() > month)
+}
+
+/// The sums of a folded file of steps lie under its own name in a table of their own. Both never change, so that they agree for ever;
+/// where the sums are missing they are made from the steps.
+pub(super) fn sums_path(root: &Path, partition: &Partition, folded: &Path) -> Option<PathBuf> {
+    let directory = partition.directory(root, Table::Steps);
+    let inside = directory.strip_prefix(root.join(Table::Steps.name())).ok()?;
+    Some(root.join(SUMS).join(inside).join(folded.file_name()?))
+}
+
+impl History {
+    fn stored_sums(&self, partition: &Partition, folded: &Path) -> Option<DataFrame> {
+        files::read(&sums_path(self.root(), partition, folded)?, None).ok().flatten()
+    }
+
+    /// Stores the sums of a folded file of steps. Without them it only takes longer.
+    pub(super) fn store_sums(&self, partition: &Partition, folded: &Path, steps: &DataFrame) {
+        let Some(path) = sums_path(self.root(), partition, folded) else { return };
+        let stored = summed(steps.clone().lazy(), Table::Steps, &Selection::default())
+            .and_then(|mut sums| {
+                let version = Column::new("schema_version".into(), vec![SCHEMA_VERSION; sums.height()]);
+                sums.with_column(version)?;
+                Ok(sums)
+            })
+            .map_err(|error| HistoryError::Encode(error.to_string()))
+            .and_then(|mut sums| files::publish(&path, &mut sums));
+        if let Err(error) = stored {
+            self.note(&error);
+        }
     }
 }
 

@@ -159,7 +159,11 @@ impl History {
                     Table::Runs => run_frame(&rows.run, now),
                 });
                 let mut all = together(frames.collect::<Result<Vec<_>, _>>()?)?;
-                publish_large(&partition.directory(&self.root, table).join(&name), &mut all, ROW_GROUP)?;
+                let path = partition.directory(&self.root, table).join(&name);
+                publish_large(&path, &mut all, ROW_GROUP)?;
+                if table == Table::Steps {
+                    self.store_sums(&partition, &path, &all);
+                }
             }
         }
         Ok(())
