@@ -26,6 +26,9 @@ impl History {
         for table in [Table::Runs, Table::Builds, Table::Steps] {
             for partition in files::partitions(self.root(), table, &selection) {
                 self.remove_from(&partition.directory(self.root(), table), &ids)?;
+                if table == Table::Steps {
+                    self.remove_sums(&partition);
+                }
             }
         }
         self.remove_contexts(&ids);
