@@ -57,10 +57,10 @@ pub(super) struct Call {
 const MERGE_HINT: &str = "write it into each --build command instead";
 
 impl CommandArgs {
-    /// The first command, for the record.
+    /// The commands as they were given, for the record.
     #[cfg(feature = "history")]
-    pub(super) fn first(&self) -> Option<&String> {
-        self.builds.first()
+    pub(super) fn texts(&self) -> &[String] {
+        &self.builds
     }
 
     /// Reads the commands: those of the flags, else the calls that were seen, else what the other flags describe. Compose and bake files

@@ -91,6 +91,17 @@ pub(super) enum CliError {
     #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
     #[error("{0}")]
     History(String),
+    /// Something that the user should know and that is no failure.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("{0}")]
+    Remark(String),
+    /// None of the files is a build log.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("{what}")]
+    NoLogs {
+        /// What was looked for.
+        what: String,
+    },
     /// There is nothing to read.
     #[error("nothing to read: standard input is a terminal")]
     TerminalInput,
@@ -101,7 +112,9 @@ impl CliError {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Empty(_) => Some("docker writes its progress to standard error: add 2>&1 before the pipe or file"),
-            Self::NoBuild { .. } => Some("build with --progress=plain and keep standard error (2>&1); `bklog help` lists what is read"),
+            Self::NoBuild { .. } | Self::NoLogs { .. } => {
+                Some("build with --progress=plain and keep standard error (2>&1); `bklog help` lists what is read")
+            }
             Self::Usage { hint, .. } => Some(hint),
             Self::TerminalInput => {
                 Some("pipe a build into it, `docker build --progress=plain . 2>&1 | bklog`, or name a log: `bklog show build.log`")
@@ -117,13 +130,14 @@ impl CliError {
             | Self::Command { .. }
             | Self::Policy(_)
             | Self::Summary { .. }
+            | Self::Remark(_)
             | Self::History(_) => None,
         }
     }
 
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::ReaderGone => exit_code::SUCCESS,
+            Self::ReaderGone | Self::Remark(_) => exit_code::SUCCESS,
             Self::FailedEarly(_) => exit_code::BUILD_FAILED,
             Self::TerminalInput
             | Self::Command { .. }
@@ -132,9 +146,13 @@ impl CliError {
             | Self::Policy(_)
             | Self::Baseline { .. }
             | Self::UnknownRule { .. } => exit_code::USAGE,
-            Self::Output(_) | Self::Summary { .. } | Self::Source(_) | Self::Empty(_) | Self::NoBuild { .. } | Self::Series { .. } => {
-                exit_code::NOT_A_LOG
-            }
+            Self::Output(_)
+            | Self::Summary { .. }
+            | Self::Source(_)
+            | Self::Empty(_)
+            | Self::NoBuild { .. }
+            | Self::NoLogs { .. }
+            | Self::Series { .. } => exit_code::NOT_A_LOG,
         }
     }
 
@@ -143,7 +161,9 @@ impl CliError {
         use io::Write as _;
         let mut out = anstream::AutoStream::new(io::stderr().lock(), color);
         // Nobody is left to tell when standard error is gone too.
-        let _ = writeln!(out, "{} {}", style::painted(style::BAD, "error:"), escape::terminal(&redact::text(&self.to_string())));
+        let word =
+            if matches!(self, Self::Remark(_)) { style::painted(style::BOLD, "note:") } else { style::painted(style::BAD, "error:") };
+        let _ = writeln!(out, "{word} {}", escape::terminal(&redact::text(&self.to_string())));
         if let Some(hint) = self.hint() {
             let _ = writeln!(out, "  hint: {hint}");
         }

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+#[cfg(feature = "history")]
+use super::earlier::Ledger;
 use super::{
     commands::{Call, CommandArgs},
     error::CliError,
-    reporting,
+    ledger, reporting,
 };
 use crate::{
     build::Build,
@@ -21,7 +23,7 @@ use crate::{
     policy::Policy,
     redact::Redactor,
     report::findings::{CheckReport, RunHead},
-    rules::{self, BuildFacts, Facts, GitFacts, NoHistory, SourceFile},
+    rules::{self, BuildFacts, EarlierRuns, Facts, GitFacts, NoHistory, SourceFile},
 };
 
 /// A log that is judged.
@@ -38,6 +40,7 @@ pub(super) struct Judged<'l> {
     /// What could not be seen of them.
     pub(super) notes: &'l [String],
     /// True where `run` made it.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "only the history asks"))]
     pub(super) is_run: bool,
 }
 
@@ -79,9 +82,9 @@ pub(super) struct EvidenceArgs {
     #[arg(long, value_name = "TIME")]
     started_at: Option<String>,
 
-    /// The image that was made: an archive of docker save or an OCI layout. Its bytes outrank all other evidence
-    #[arg(long, value_name = "ARCHIVE")]
-    image: Option<PathBuf>,
+    /// The image that was made: an archive of docker save or an OCI layout; once for each image. Its bytes outrank all other evidence
+    #[arg(long = "image", value_name = "ARCHIVE")]
+    images: Vec<PathBuf>,
 }
 
 impl EvidenceArgs {
@@ -99,7 +102,7 @@ impl EvidenceArgs {
         let Judged { builds, remarks, .. } = *log;
         let cwd = working_directory();
         let env = |name: &str| std::env::var(name).ok();
-        let started = self.started_at()?;
+        let started = ledger::time("--started-at", self.started_at.as_deref())?;
         let known = reporting::known(policy)?;
         let mut notes = log.notes.to_vec();
         let commands = self.commands.read(&cwd, &env, log.calls, &mut notes)?;
@@ -107,18 +110,18 @@ impl EvidenceArgs {
         let assigned = assign(builds, &commands, &sources);
         notes.extend(assigned.notes);
         let commands = assigned.commands;
-        let history = self.open_history(&cwd, policy, log.is_run, &mut notes)?;
+        let history = self.open_history(&cwd, policy, log, started, &mut notes)?;
         let past: &dyn Past = match &history {
             Some(history) => history,
             None => &NoPast,
         };
-        let image = match self.image.as_deref().map(Image::read).transpose() {
-            Ok(image) => image,
-            Err(error) => {
-                notes.push(error.to_string());
-                None
+        let mut images = Vec::new();
+        for path in &self.images {
+            match Image::read_all(path) {
+                Ok(read) => images.extend(read),
+                Err(error) => notes.push(error.to_string()),
             }
-        };
+        }
         let input = Input {
             builds,
             commands: &commands,
@@ -129,12 +132,12 @@ impl EvidenceArgs {
             cwd: &cwd,
             env: &env,
             past,
-            image: image.as_ref(),
+            images: &images,
         };
         let mut report = check(&input);
         report.notes.splice(0..0, notes);
         let mut head = RunHead {
-            project: Some(self.project_name(&cwd)),
+            project: Some(ledger::project(self.project.as_deref(), &cwd)),
             commit: report.commit.clone().or_else(|| self.commit.clone()),
             branch: branch(&env).or_else(|| report.branch.clone()),
             recorded: None,
@@ -143,96 +146,84 @@ impl EvidenceArgs {
             .iter()
             .map(|command| command.iter().flat_map(|command| &command.targets).map(|target| source_file(target, &sources, &cwd)).collect())
             .collect();
-        let git =
-            report.commit.clone().or_else(|| self.commit.clone()).map(|commit| GitFacts { commit: Some(commit), ..GitFacts::default() });
+        let git = GitFacts {
+            commit: report.commit.clone().or_else(|| self.commit.clone()),
+            head: report.head.clone(),
+            changed: std::mem::take(&mut report.changed),
+            ignored: std::mem::take(&mut report.ignored),
+        };
+        #[cfg(feature = "history")]
+        let earlier = history.as_ref().map(|history| Ledger::new(history, cwd.clone()));
+        #[cfg(not(feature = "history"))]
+        let earlier: Option<NoHistory> = None;
+        let earlier: &dyn EarlierRuns = match &earlier {
+            Some(earlier) => earlier,
+            None => &NoHistory,
+        };
         let facts = Facts {
             builds: builds.iter().enumerate().map(|(number, build)| build_facts(number, build, &commands, &files)).collect(),
             remarks,
             policy,
-            git: git.as_ref(),
-            history: &NoHistory,
+            git: Some(&git),
+            history: earlier,
             verdicts: &report.steps,
             raised: &report.findings,
         };
         let redactor = facts.redactor();
         let findings = rules::judge(&facts, &reporting::today(), &known);
         drop(facts);
-        if let Some(history) = history {
-            head.recorded = self.record(&history, log, &mut report, &head, started, &redactor)?;
+        if let Some(history) = &history {
+            head.recorded = self.record(history, log, &mut report, &head, started, &redactor);
         }
         Ok((CheckReport::new(log.name, report.steps, findings, report.notes, &redactor).of_run(head, &redactor), redactor))
-    }
-
-    fn project_name(&self, cwd: &Path) -> String {
-        if let Some(project) = &self.project {
-            return project.clone();
-        }
-        let repository = cwd.ancestors().find(|directory| directory.join(".git").exists()).unwrap_or(cwd);
-        repository.file_name().map_or_else(|| "default".to_owned(), |name| name.to_string_lossy().into_owned())
-    }
-
-    fn started_at(&self) -> Result<Option<jiff::Timestamp>, CliError> {
-        let Some(text) = &self.started_at else {
-            return Ok(None);
-        };
-        let seconds = text.parse::<i64>().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-        match seconds.or_else(|| text.parse().ok()) {
-            Some(at) => Ok(Some(at)),
-            None => Err(CliError::Usage { what: format!("--started-at {text:?} is no time"), hint: "for example 2026-11-21T08:14:26Z" }),
-        }
     }
 }
 
 #[cfg(feature = "history")]
 mod with_history {
-    use super::{Build, CliError, EvidenceArgs, Judged, Path, PathBuf, Policy, Redactor, Report, RunHead};
-    use crate::build::Instant;
-    use crate::history::{History, RunInfo, run_rows};
-    use crate::redact::Redacted;
+    use super::{CliError, EvidenceArgs, Judged, Path, Policy, Redactor, Report, RunHead, ledger};
+    use crate::history::{Clock, History, Recorded, RunInfo, log_digest, run_rows};
 
     impl EvidenceArgs {
-        /// The history, where one is named or this run is to be recorded. A build that was run must not fail for want of a place.
+        /// The history to judge by, where one is named or this run is to be recorded: without what was recorded of this very run, and of
+        /// later ones. A build that was run must not fail for want of a place.
         pub(super) fn open_history(
             &self,
             cwd: &Path,
             policy: &Policy,
-            is_run: bool,
+            log: &Judged<'_>,
+            started: Option<jiff::Timestamp>,
             notes: &mut Vec<String>,
         ) -> Result<Option<History>, CliError> {
-            let settings = policy.history.as_deref().map(|path| policy.resolve(path));
-            let root = match (self.history.as_ref().or(settings.as_ref()), is_run || self.record) {
-                (Some(root), _) => root.clone(),
-                (None, false) => return Ok(None),
-                (None, true) => match data_directory() {
-                    Some(root) => {
-                        if !root.exists() && self.records(is_run) {
-                            notes.push(format!(
-                                "the history begins in {}; --history, BKLOG_HISTORY or bklog.toml name another place, --no-record keeps none",
-                                root.display()
-                            ));
-                        }
-                        root
-                    }
-                    None if self.no_record => return Ok(None),
-                    None if is_run && !self.record => {
-                        notes.push(
-                            "the run is not recorded: there is no place for the history; give --history DIR, or set BKLOG_HISTORY"
-                                .to_owned(),
-                        );
-                        return Ok(None);
-                    }
-                    None => {
-                        return Err(CliError::Usage {
-                            what: "there is no place for the history".to_owned(),
-                            hint: "give --history DIR, or set BKLOG_HISTORY or HOME",
-                        });
-                    }
-                },
+            let named = self.history.is_some() || policy.history.is_some();
+            if !named && !log.is_run && !self.record {
+                return Ok(None);
+            }
+            let root = match ledger::root(self.history.as_deref(), policy) {
+                Ok(root) => root,
+                Err(_) if self.no_record => return Ok(None),
+                Err(_) if log.is_run && !self.record => {
+                    let why = "there is no place for the history; give --history DIR, or set BKLOG_HISTORY";
+                    notes.push(format!("the run is not recorded: {why}"));
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
             };
-            Ok(Some(History::open(&root, &self.project_name(cwd))))
+            if !named && !root.exists() && self.records(log.is_run) {
+                notes.push(format!(
+                    "the history begins in {}; --history, BKLOG_HISTORY or bklog.toml name another place, --no-record keeps none",
+                    root.display()
+                ));
+            }
+            let project = ledger::project(self.project.as_deref(), cwd);
+            let mut history = History::open(&root, &project);
+            history.judge(&log_digest(&project, log.builds), started.or_else(|| ledger::logged_start(log.builds)));
+            Ok(Some(history))
         }
 
         /// Records the run and gives its id, if it is to be.
+        ///
+        /// What was found counts more than that it is kept: a history that cannot be written does not take the verdict away.
         pub(super) fn record(
             &self,
             history: &History,
@@ -241,47 +232,58 @@ mod with_history {
             head: &RunHead,
             started: Option<jiff::Timestamp>,
             redactor: &Redactor,
-        ) -> Result<Option<String>, CliError> {
+        ) -> Option<String> {
             report.notes.extend(history.problems());
-            if !self.records(log.is_run) {
-                return Ok(None);
+            if !self.records(log.is_run) || log.builds.is_empty() {
+                return None;
             }
-            let logged = log.builds.iter().find_map(|build| build.started).filter(|started: &Instant| started.absolute);
-            let logged = logged.and_then(|started| jiff::Timestamp::from_nanosecond(started.nanoseconds).ok());
-            let called = log.calls.first().and_then(|call| shlex::try_join(call.words.iter().map(String::as_str)).ok());
+            let known = started.or_else(|| ledger::logged_start(log.builds));
+            let around = ledger::Surroundings::look(&super::working_directory());
+            let guessed = || ledger::file_time(log.name, log.builds).unwrap_or_else(jiff::Timestamp::now);
+            let called = || log.calls.iter().filter_map(|call| shlex::try_join(call.words.iter().map(String::as_str)).ok());
+            let commands = self.commands.texts();
+            let commands = if commands.is_empty() { called().collect() } else { commands.to_vec() };
             let info = RunInfo {
-                project: head.project.clone().unwrap_or_default(),
-                started_at: started.or(logged).unwrap_or_else(jiff::Timestamp::now),
-                commit: head.commit.clone(),
-                branch: head.branch.clone(),
-                builder: self.builder.clone(),
-                command: self.commands.first().cloned().or(called).map(|command| redactor.text(&command).into_owned()),
+                project: history.project().to_owned(),
+                started_at: known.unwrap_or_else(guessed),
+                finished_at: None,
+                commit: head.commit.clone().or(around.commit),
+                branch: head.branch.clone().or(around.branch),
+                job_url: around.job_url,
+                runner: around.runner,
+                builder: self.builder.clone().or(around.builder),
+                command: (!commands.is_empty()).then(|| commands.join("\n")),
+                redactor: redactor.clone(),
             };
-            // What the arguments say is secret, the ledger must not hold either.
-            let builds: Vec<Build> = log.builds.iter().map(|build| (*Redacted::build(build.clone(), redactor)).clone()).collect();
-            let (run, steps) = run_rows(&builds, &report.steps, &info);
-            match history.record(&run, &steps, &report.syncs) {
-                Ok(_) => Ok(Some(run.run)),
-                Err(error) if log.is_run && !self.record => {
-                    report.notes.push(format!("the run is not recorded: {error}"));
-                    Ok(None)
+            let rows = run_rows(log.builds, &report.steps, &info);
+            let clock = if known.is_some() { Clock::Known } else { Clock::Guessed };
+            match history.record(&rows, &report.syncs, clock) {
+                Ok(recorded) => {
+                    history.tidy();
+                    Some(match recorded {
+                        Recorded::New => rows.run.run,
+                        Recorded::Before(run) => run,
+                    })
                 }
-                Err(error) => Err(CliError::History(error.to_string())),
+                Err(error) => {
+                    report.notes.push(format!("the run was not recorded: {error}"));
+                    None
+                }
             }
         }
-    }
-
-    /// `$XDG_DATA_HOME/bklog`, as other programs of the user keep their data.
-    fn data_directory() -> Option<PathBuf> {
-        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let base = set("XDG_DATA_HOME").or_else(|| set("LOCALAPPDATA")).or_else(|| set("HOME").map(|home| home.join(".local/share")));
-        base.map(|base| base.join("bklog"))
     }
 }
 
 #[cfg(not(feature = "history"))]
 impl EvidenceArgs {
-    fn open_history(&self, _cwd: &Path, _policy: &Policy, _is_run: bool, _notes: &mut Vec<String>) -> Result<Option<NoPast>, CliError> {
+    fn open_history(
+        &self,
+        _cwd: &Path,
+        _policy: &Policy,
+        _log: &Judged<'_>,
+        _started: Option<jiff::Timestamp>,
+        _notes: &mut Vec<String>,
+    ) -> Result<Option<NoPast>, CliError> {
         if self.history.is_some() || self.record {
             let hint = "leave --history and --record out, or use a bklog with the feature `history`";
             return Err(CliError::Usage { what: "this bklog was built without the history".to_owned(), hint });
@@ -289,7 +291,7 @@ impl EvidenceArgs {
         Ok(None)
     }
 
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same call as with the feature")]
+    #[expect(clippy::unused_self, reason = "the same call as with the feature")]
     fn record(
         &self,
         _history: &NoPast,
@@ -298,8 +300,8 @@ impl EvidenceArgs {
         _head: &RunHead,
         _started: Option<jiff::Timestamp>,
         _redactor: &Redactor,
-    ) -> Result<Option<String>, CliError> {
-        Ok(None)
+    ) -> Option<String> {
+        None
     }
 }
 

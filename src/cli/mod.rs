@@ -4,13 +4,20 @@ mod calls;
 mod check;
 mod checking;
 mod commands;
+#[cfg(feature = "history")]
+mod earlier;
 mod error;
 pub mod exit_code;
 mod explain;
 mod judging;
+mod ledger;
 mod live;
+#[cfg(feature = "history")]
+mod log_files;
 mod overall;
 mod reading;
+#[cfg(feature = "history")]
+mod record;
 mod reporting;
 mod run;
 mod show;
@@ -63,6 +70,8 @@ enum Command {
     Check(Box<check::CheckArgs>),
     Run(Box<run::RunArgs>),
     Trend(trend::TrendArgs),
+    #[cfg(feature = "history")]
+    Record(Box<record::RecordArgs>),
     Explain(explain::ExplainArgs),
 }
 
@@ -94,6 +103,8 @@ pub fn run() -> ExitCode {
         Some(Command::Show(args)) => show::run(&args, color),
         Some(Command::Run(args)) => run::run(&args, color),
         Some(Command::Trend(args)) => trend::run(&args, color),
+        #[cfg(feature = "history")]
+        Some(Command::Record(args)) => record::run(&args, color),
     };
     let code = match result {
         Ok(code) => code,

@@ -38,8 +38,8 @@ pub struct Input<'a> {
     pub env: &'a Env<'a>,
     /// The record.
     pub past: &'a dyn Past,
-    /// The image that the last build made.
-    pub image: Option<&'a Image>,
+    /// The images that the builds made, as far as they are at hand.
+    pub images: &'a [Image],
 }
 
 impl std::fmt::Debug for Input<'_> {
@@ -76,6 +76,12 @@ pub struct Report {
     pub syncs: Vec<SyncRecord>,
     /// The commit that was to be built, in full where it is known.
     pub commit: Option<String>,
+    /// The commit that is checked out.
+    pub head: Option<String>,
+    /// Files below the contexts that changed since the baseline, from the top of the repository.
+    pub changed: Vec<String>,
+    /// Those of them that an ignore file keeps out: the build, the file from the context's root, the ignore file.
+    pub ignored: Vec<(usize, String, String)>,
     /// The branch that is checked out, where one is.
     pub branch: Option<String>,
     /// What could not be used as evidence, and why.
@@ -129,17 +135,22 @@ pub(super) struct Judge<'a> {
     pub(super) last_run: Option<RunRef>,
     pub(super) verdicts: BTreeMap<(usize, u32), StepVerdict>,
     pub(super) report: Report,
+    /// The build and the target of each image.
+    pub(super) assigned: Vec<Option<(usize, Option<String>)>>,
 }
 
 impl<'a> Judge<'a> {
     fn new(input: &'a Input<'a>) -> Self {
+        let mut report = Report::default();
+        let assigned = super::by_image::assign(input, &mut report.notes);
         Self {
             input,
             trees: BTreeMap::new(),
             copies: HashMap::new(),
             last_run: input.past.last_run(),
             verdicts: BTreeMap::new(),
-            report: Report::default(),
+            report,
+            assigned,
         }
     }
 
@@ -282,12 +293,20 @@ impl<'a> Judge<'a> {
         }
         let opened = match Reference::open(dir, self.input.commit) {
             Ok(reference) => {
+                if let Some(asked) = self.input.commit.filter(|_| !reference.known)
+                    && let Err(error) = reference.work.repository().resolve(asked)
+                {
+                    self.note(format!("git: {error}"));
+                }
                 if let Some(Err(error)) = self.input.since.map(|since| reference.work.repository().resolve(since)) {
                     self.note(format!("--since: {error}"));
                 }
                 Some(Rc::new(reference))
             }
-            Err(GitError::NotARepository(_) | GitError::NoDirectory(_)) => None,
+            // Who names no commit may well build outside of git.
+            Err(GitError::NotARepository(_) | GitError::NoDirectory(_)) if self.input.commit.is_none() && self.input.since.is_none() => {
+                None
+            }
             Err(error) => {
                 self.note(format!("git: {error}"));
                 None
@@ -329,6 +348,7 @@ impl<'a> Judge<'a> {
     fn finish(mut self) -> Report {
         self.report.steps = self.verdicts.into_values().collect();
         let head = self.trees.values().flatten().next();
+        self.report.head = head.map(|reference| reference.work.head.clone());
         self.report.branch = head.filter(|reference| reference.is_head()).and_then(|reference| reference.work.repository().branch());
         self.report.commit = match (self.input.commit, head) {
             (_, Some(reference)) if reference.known => Some(reference.commit.clone()),

@@ -49,12 +49,12 @@ impl Past for Memory {
 struct Case {
     dir: tempfile::TempDir,
     past: Memory,
-    image: Option<Image>,
+    images: Vec<Image>,
 }
 
 impl Case {
     fn new(files: &[(&str, &str)]) -> Self {
-        let case = Self { dir: tempfile::tempdir().unwrap(), past: Memory::default(), image: None };
+        let case = Self { dir: tempfile::tempdir().unwrap(), past: Memory::default(), images: Vec::new() };
         case.git(&["init", "-q"]);
         case.write(files);
         case.commit();
@@ -133,7 +133,7 @@ impl Case {
             cwd: &root,
             env: &env,
             past: &self.past,
-            image: self.image.as_ref(),
+            images: &self.images,
         };
         let report = check(&input);
         self.past.record(&report);
@@ -244,7 +244,7 @@ fn with_the_log_alone_a_cached_copy_is_unknown() {
         cwd: &root,
         env: &|_| None,
         past: &case.past,
-        image: None,
+        images: &[],
     };
     assert_eq!(verdicts(&check(&input)), [(3, Verdict::Unknown), (4, Verdict::Fresh)]);
 }
@@ -399,46 +399,12 @@ fn a_context_that_is_not_here_is_judged_by_the_commit() {
 #[test]
 fn outside_of_git_contents_are_compared_all_the_same() {
     let dir = tempfile::tempdir().unwrap();
-    let case = Case { dir, past: Memory::default(), image: None };
+    let case = Case { dir, past: Memory::default(), images: Vec::new() };
     case.write(&[DOCKERFILE, ("a", "old")]);
     assert_eq!(verdicts(&case.build("DONE 0.1s", &["*"])), [(3, Verdict::Fresh)]);
     case.write(&[("a", "new")]);
     assert_eq!(verdicts(&case.build("CACHED", &[])), [(3, Verdict::Stale)]);
 }
 
-#[test]
-fn the_bytes_of_the_image_outrank_everything() {
-    use sha2::Digest as _;
-    let mut case = Case::new(&[("Dockerfile", "FROM busybox\nWORKDIR /app\nCOPY . ./\n"), IGNORE, ("a", "one")]);
-    let layer = |content: &[u8]| {
-        let files = [("Dockerfile", &b"FROM busybox\nWORKDIR /app\nCOPY . ./\n"[..]), (".dockerignore", b".git\n"), ("a", content)];
-        let mut builder = tar::Builder::new(Vec::new());
-        for (name, content) in files {
-            let mut header = tar::Header::new_ustar();
-            header.set_size(content.len() as u64);
-            header.set_cksum();
-            builder.append_data(&mut header, format!("app/{name}"), content).unwrap();
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let put = |content: &[u8]| {
-            let digest = crate::evidence::context::content::hex(&sha2::Sha256::digest(content));
-            fs::create_dir_all(dir.path().join("blobs/sha256")).unwrap();
-            fs::write(dir.path().join("blobs/sha256").join(&digest), content).unwrap();
-            format!("sha256:{digest}")
-        };
-        let config = put(br#"{"history":[{"created_by":"COPY . ./ # buildkit"}]}"#);
-        let layer = put(&builder.into_inner().unwrap());
-        let manifest = put(format!(r#"{{"config":{{"digest":"{config}"}},"layers":[{{"digest":"{layer}"}}]}}"#).as_bytes());
-        fs::write(dir.path().join("index.json"), format!(r#"{{"manifests":[{{"digest":"{manifest}"}}]}}"#)).unwrap();
-        Image::read(dir.path()).unwrap()
-    };
-    let text = |case: &Case| log(case.bytes("", &[]), &[("[2/3] WORKDIR /app", "CACHED"), ("[3/3] COPY . ./", "CACHED")]);
-    let command = "docker buildx build .";
-    assert_eq!(verdicts(&case.check(command, &text(&case), None)), [(4, Verdict::Unknown)]);
-    case.image = Some(layer(b"one"));
-    assert_eq!(verdicts(&case.check(command, &text(&case), None)), [(4, Verdict::Fresh)]);
-    case.image = Some(layer(b"old"));
-    let report = case.check(command, &text(&case), None);
-    assert_eq!(verdicts(&report), [(4, Verdict::Stale)]);
-    assert_eq!((report.steps[0].changed_files.clone(), report.findings.len()), (vec!["a".to_owned()], 1));
-}
+#[path = "by_image_tests.rs"]
+mod by_image;

@@ -58,7 +58,12 @@ impl KeyMaker {
         Self { sharing, builder, node: node(sharing, command, env) }
     }
 
-    /// The key of a local source: `name` is `context`, `dockerfile` or that of a named context; `main` is the main context.
+    /// How the client shares.
+    pub fn sharing(&self) -> Sharing {
+        self.sharing
+    }
+
+    /// The key of a local source: `name` is `context`, `dockerfile`, `context-.dockerignore` or that of a named context; `main` is the main context.
     ///
     /// `None` where nothing is synced.
     pub fn key(&self, name: &str, main: &ContextSource) -> Option<String> {

@@ -1,6 +1,6 @@
 //! The verdict on what one step takes from one local context.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -11,10 +11,21 @@ use crate::evidence::glob::CopySelection;
 use crate::evidence::ignore::IgnoreRules;
 use crate::finding::Confidence;
 
+use super::layer_files::Compared;
 use super::plan::Use;
 use super::sync::{Agreement, Held, Listing, Replayed};
 use super::tree::{Difference, Reference};
 use super::verdict::{RunRef, Verdict};
+
+/// What the tree is compared with.
+#[derive(Debug, Default)]
+pub(super) struct Baseline {
+    pub(super) run: Option<RunRef>,
+    /// Files that changed since; `None` where that cannot be told.
+    pub(super) changed: Option<HashSet<String>>,
+    /// True where it built this very context, for all that is known.
+    pub(super) of_context: bool,
+}
 
 /// A local context of a target with everything that is known of it.
 pub(super) struct ContextState {
@@ -28,11 +39,21 @@ pub(super) struct ContextState {
     pub(super) differences: BTreeMap<String, Difference>,
     /// The run whose copy the sync compared with.
     pub(super) from: RunRef,
-    /// Files that changed since the baseline; `None` without one.
-    pub(super) changed: Option<HashSet<String>>,
-    pub(super) baseline: Option<RunRef>,
+    pub(super) baseline: Baseline,
     /// True where a script has set the times of its files, now or at the recorded build before.
     pub(super) set_times: bool,
+    /// What the image shows of the builder's copy: whether it held a file as it is to be.
+    pub(super) shown: HashMap<String, bool>,
+}
+
+impl ContextState {
+    /// Takes in what an image shows of the builder's copy.
+    pub(super) fn learn(&mut self, compared: &Compared) {
+        for path in &compared.same {
+            self.shown.entry(path.clone()).or_insert(true);
+        }
+        self.shown.extend(compared.wrong.iter().filter(|wrong| wrong.held).map(|wrong| (wrong.path.clone(), false)));
+    }
 }
 
 /// A verdict with what there is to say of it.
@@ -99,7 +120,8 @@ pub(super) fn judge_local(step: &Step, taken: &Use, state: &ContextState) -> Jud
         if !selects(taken, &links, path) {
             continue;
         }
-        match (held.holds(disk), held) {
+        let holds = state.shown.get(path).copied().or_else(|| held.holds(disk));
+        match (holds, held) {
             (Some(true), _) => {}
             (Some(false), _) => blind.push(path.clone()),
             (None, Held::Unknown) => unread.push(path.clone()),
@@ -130,7 +152,8 @@ pub(super) fn judge_local(step: &Step, taken: &Use, state: &ContextState) -> Jud
     if !unread.is_empty() {
         return judge_unread(unread, step, taken, state, replayed);
     }
-    let changed = state.changed.as_ref().map(|changed| select(taken, &links, changed.iter().map(String::as_str))).unwrap_or_default();
+    let changed =
+        state.baseline.changed.as_ref().map(|changed| select(taken, &links, changed.iter().map(String::as_str))).unwrap_or_default();
     let because = match (cached, changed.is_empty()) {
         (false, _) => "it ran, and the builder's copy of every file that it takes is the tree's",
         (true, true) => "CACHED by right: the builder's copy of every file that it takes is the tree's, and none changed",
@@ -164,7 +187,8 @@ fn missing_source<'u>(taken: &'u Use, state: &ContextState) -> Option<&'u str> {
 /// True where all that a step takes is unknown to git, and the commit is not that of the baseline: nobody but their maker knows whether
 /// such files are up to date.
 fn is_product_of_another_commit(taken: &Use, links: &Option<CopySelection>, state: &ContextState) -> bool {
-    let (Some(reference), Some(commit)) = (&state.reference, state.baseline.as_ref().and_then(|baseline| baseline.commit.as_ref())) else {
+    let (Some(reference), Some(commit)) = (&state.reference, state.baseline.run.as_ref().and_then(|baseline| baseline.commit.as_ref()))
+    else {
         return false;
     };
     let Some(prefix) = reference.work.prefix(&state.root) else {
@@ -243,8 +267,8 @@ fn judge_blind(blind: Vec<String>, step: &Step, state: &ContextState, replayed: 
 fn judge_unread(unread: Vec<String>, step: &Step, taken: &Use, state: &ContextState, replayed: &Replayed) -> Judged {
     let links = taken_files(taken, &state.root);
     let cached = step.status == Status::Cached;
-    let Some(changed) = &state.changed else {
-        return match (cached, &state.baseline) {
+    let Some(changed) = &state.baseline.changed else {
+        return match (cached, &state.baseline.run) {
             (false, _) => {
                 Judged::plain(Verdict::Fresh, "it ran; nothing is recorded of what the builder's copy of the context held before")
             }
@@ -257,9 +281,17 @@ fn judge_unread(unread: Vec<String>, step: &Step, taken: &Use, state: &ContextSt
             ),
         };
     };
-    let changed = select(taken, &links, changed.iter().map(String::as_str));
+    let mut changed = select(taken, &links, changed.iter().map(String::as_str));
+    if changed.is_empty() && cached && !state.baseline.of_context {
+        let because = "CACHED, and nothing changed since the last recorded run, but no run is recorded that built this context";
+        return Judged::plain(Verdict::Unknown, because);
+    }
     if changed.is_empty() {
         return Judged::plain(Verdict::Fresh, "nothing that it takes changed since the baseline");
+    }
+    changed.retain(|path| state.shown.get(path) != Some(&true));
+    if changed.is_empty() {
+        return Judged::plain(Verdict::Fresh, "the image shows that the builder had the changed files as they are to be");
     }
     let taken_now: HashSet<&str> = changed.iter().map(String::as_str).collect();
     let read: u64 = state

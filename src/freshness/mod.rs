@@ -5,16 +5,23 @@
 //! together. What only the image can tell, it does not claim.
 
 pub mod assign;
+mod bases;
 mod by_image;
+mod contexts;
+mod dockerfile_sync;
 pub mod judge;
 pub mod key;
+mod layer_files;
 mod local;
 pub mod past;
 pub mod plan;
 pub mod sync;
 mod target;
 pub mod tree;
+mod unpack;
+mod uses;
 pub mod verdict;
+mod whole_tree;
 
 pub use judge::{Input, Report, SyncRecord, check};
 pub use past::{NoPast, Past};

@@ -84,12 +84,28 @@ pub struct Use {
     pub selection: CopySelection,
     /// Whether it is a bind mount of a RUN.
     pub mount: bool,
+    /// Where they go, as written with variables expanded; empty for a mount.
+    pub destination: String,
+    /// Whether the directories of the sources are made again (`--parents`).
+    pub parents: bool,
+    /// Whether local archives are unpacked (ADD).
+    pub unpacks: bool,
 }
 
 impl Use {
     fn new(origin: Origin, sources: Vec<String>, excludes: &[String], parents: bool, mount: bool) -> Option<Self> {
         let selection = CopySelection::new(sources.iter().map(String::as_str), excludes.iter().map(String::as_str), parents).ok()?;
-        Some(Self { origin, sources, selection, mount })
+        Some(Self { origin, sources, selection, mount, destination: String::new(), parents, unpacks: false })
+    }
+
+    /// What a step takes as its name in the log tells it.
+    pub fn by_log(origin: Origin, step: &Step) -> Option<Self> {
+        let sources: Vec<String> = step.parts.sources.iter().filter(|source| !crate::build::is_remote(source)).cloned().collect();
+        let flags: Vec<&str> = step.instruction().split_whitespace().skip(1).take_while(|word| word.starts_with("--")).collect();
+        let mut found = Self::new(origin, sources, &[], flags.contains(&"--parents"), false)?;
+        found.destination = step.parts.destination.clone().unwrap_or_default();
+        found.unpacks = step.parts.keyword == Some("ADD") && !flags.contains(&"--unpack=false");
+        Some(found)
     }
 
     /// Takes in what symbolic links in the sources' paths lead to.
@@ -161,7 +177,11 @@ impl<'d> View<'d> {
                             let sources = copy.sources.iter().map(|source| expand(source));
                             let sources: Vec<_> = sources.filter(|s| !is_add || !crate::build::is_remote(s)).collect();
                             let excludes: Vec<_> = copy.excludes.iter().map(|pattern| expand(pattern)).collect();
-                            found.extend(Use::new(origin, sources, &excludes, copy.parents, false));
+                            if let Some(mut taken) = Use::new(origin, sources, &excludes, copy.parents, false) {
+                                taken.destination = expand(&copy.destination);
+                                taken.unpacks = is_add && copy.unpack != Some(false);
+                                found.push(taken);
+                            }
                         }
                     }
                     CommandKind::Run(run) => {

@@ -7,7 +7,7 @@ use crate::evidence::context::content::{ContentId, WorkTree, old_versions};
 use crate::evidence::git::{GitError, Repository, StatusKind, TreeEntry};
 
 /// How many commits back a dirty file is looked for.
-const HISTORY_DEPTH: usize = 2_000;
+pub(super) const HISTORY_DEPTH: usize = 2_000;
 
 /// A work tree with the commit that it is to be.
 #[derive(Debug)]

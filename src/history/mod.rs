@@ -1,13 +1,15 @@
 //! The ledger of runs: open Parquet files that any engine reads in place.
 //!
-//! One run of `check --record` writes a few small files, each under its own name, which never change afterwards. A file is written
-//! under a temporary name, brought to disk, and linked to its real name, which succeeds once: writers need no lock, a killed writer
-//! leaves nothing that a reader sees, and the same run recorded twice is there once. The runs table comes last: a run that is not in
-//! it was not recorded to its end.
+//! A run is recorded in a few small files, each under its own name, which never change afterwards. A file is written under a temporary
+//! name, brought to disk, and linked to its real name, which succeeds once: writers need no lock, a killed writer leaves nothing that a
+//! reader sees, and the same run recorded twice is there once. The runs table comes last: a run that is not in it was not recorded to
+//! its end, and readers leave it out. Where a month has many small files they are folded into one.
 //!
 //! ```text
 //! runs/project=P/month=2026-11/STAMP-RUN.parquet        one row: the run
+//! builds/project=P/month=2026-11/STAMP-RUN.parquet      one row a build, and one for each of its targets
 //! steps/project=P/month=2026-11/STAMP-RUN.parquet       one row a step
+//! runs/project=P/month=2026-11/month-….parquet          the rows of many runs (as in the other two)
 //! contexts/key=K/STAMP-RECORDED-RUN.parquet             one row an entry of a builder's copy of a context
 //! images/name=N/STAMP-RECORDED-RUN.parquet              one row: a run built this image
 //! ```
@@ -15,13 +17,28 @@
 //! `STAMP` is the time of the run in UTC, so that names sort as runs do. Schemas only grow; every file carries its version.
 
 #[cfg(feature = "history")]
+mod files;
+#[cfg(feature = "history")]
+mod fold;
+#[cfg(feature = "history")]
+mod frames;
+pub mod identity;
+#[cfg(feature = "history")]
+mod past;
+#[cfg(feature = "history")]
+mod read;
 mod record;
+#[cfg(feature = "history")]
+mod rollup;
 pub mod rows;
 #[cfg(feature = "history")]
 mod store;
 
 #[cfg(feature = "history")]
-pub use record::{RunInfo, RunRow, StepRow, run_rows};
-pub use rows::Selection;
+pub use fold::Fold;
+pub use record::{RunInfo, log_digest, logged_start, run_rows, week};
 #[cfg(feature = "history")]
-pub use store::{History, HistoryError, SCHEMA_VERSION};
+pub use rollup::WeekRow;
+pub use rows::{BuildRow, RunRow, RunRows, Selection, StepRow};
+#[cfg(feature = "history")]
+pub use store::{Clock, History, HistoryError, Recorded, SCHEMA_VERSION};

@@ -1,13 +1,19 @@
-//! The rows of a run.
+//! From the records of a log to the rows of the ledger.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
-use crate::build::{Build, DurationSource, Outcome, Status, Step};
+use super::identity::identity;
+use super::rows::{BuildRow, RunRow, RunRows, StepRow, duration_bucket};
+use crate::build::timing::seconds_between;
+use crate::build::{Build, Duration, DurationSource, Instant, Kind, Outcome, Status, Step};
 use crate::evidence::context::content::hex;
 use crate::freshness::StepVerdict;
-use crate::redact;
+use crate::redact::Redactor;
+
+/// The longest error that is kept, in characters.
+const LONGEST_ERROR: usize = 300;
 
 /// What is known of a run beside its log.
 #[derive(Debug, Clone, Default)]
@@ -16,225 +22,270 @@ pub struct RunInfo {
     pub project: String,
     /// When it began.
     pub started_at: Timestamp,
+    /// When it ended, where somebody measured it; the log's own times are read from the log.
+    pub finished_at: Option<Timestamp>,
     /// The commit.
     pub commit: Option<String>,
     /// The branch.
     pub branch: Option<String>,
+    /// Where people find the CI job.
+    pub job_url: Option<String>,
+    /// The machine that ran it.
+    pub runner: Option<String>,
     /// The builder.
     pub builder: Option<String>,
     /// The command that built, as the user gave it.
     pub command: Option<String>,
+    /// What is secret; every text goes through it before it becomes a row.
+    pub redactor: Redactor,
 }
 
-/// One row of the runs table: one log.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RunRow {
-    /// The run's id: time, commit and a digest of the log's steps, so that one log has one id.
-    pub run: String,
-    /// The project.
-    pub project: String,
-    /// When it began, in nanoseconds since 1970.
-    pub at_ns: i64,
-    /// The week of that, `2026-W47`.
-    pub week: String,
-    /// The commit.
-    pub commit: Option<String>,
-    /// The branch.
-    pub branch: Option<String>,
-    /// The builder.
-    pub builder: Option<String>,
-    /// The command, secrets taken out.
-    pub command: Option<String>,
-    /// The worst end of its builds.
-    pub outcome: &'static str,
-    /// The builds in it.
-    pub builds: i64,
-    /// The sum of their total times, in seconds.
-    pub seconds: Option<f64>,
-    /// The weakest source of those.
-    pub duration_source: Option<&'static str>,
-    /// See [`duration_bucket`].
-    pub duration_bucket: Option<i32>,
-    /// The names of the images, a line each.
-    pub images: String,
-    /// The version of bklog.
-    pub bklog: &'static str,
-}
-
-/// One row of the steps table.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StepRow {
-    /// The build in the log, from 0.
-    pub build: i32,
-    /// The step's number.
-    pub index: i64,
-    /// Its name, secrets taken out.
-    pub name: String,
-    /// The name without numbers: what a step is called in every run.
-    pub identity: String,
-    /// The target.
-    pub target: Option<String>,
-    /// The stage.
-    pub stage: Option<String>,
-    /// The platform.
-    pub platform: Option<String>,
-    /// The place in the stage.
-    pub number: Option<i64>,
-    /// The instruction.
-    pub keyword: Option<&'static str>,
-    /// How it ended.
-    pub status: &'static str,
-    /// Whether CACHED was a hit for certain.
-    pub cache_hit: Option<bool>,
-    /// Seconds as the log has them.
-    pub seconds: Option<f64>,
-    /// See [`duration_bucket`].
-    pub duration_bucket: Option<i32>,
-    /// Bytes of a transfer.
-    pub transferred_bytes: Option<i64>,
-    /// The verdict, where there is one.
-    pub verdict: Option<&'static str>,
-    /// How the build ended.
-    pub outcome: &'static str,
-}
-
-/// Makes the rows of a run.
-pub fn run_rows(builds: &[Build], verdicts: &[StepVerdict], info: &RunInfo) -> (RunRow, Vec<StepRow>) {
-    let at = info.started_at;
-    let durations: Vec<_> = builds.iter().filter_map(|build| build.duration).collect();
-    let seconds = (!durations.is_empty()).then(|| durations.iter().map(|duration| duration.seconds).sum::<f64>());
-    let worst = builds.iter().map(|build| build.outcome).max_by_key(|outcome| match outcome {
-        Outcome::Succeeded => 0,
-        Outcome::Truncated => 1,
-        Outcome::Canceled => 2,
-        Outcome::Failed => 3,
-    });
-    let mut images: Vec<String> = builds.iter().flat_map(|build| build.image.names.clone()).collect();
+/// Makes the rows of a run. Times are kept to the microsecond, which every reader of Parquet understands.
+pub fn run_rows(builds: &[Build], verdicts: &[StepVerdict], info: &RunInfo) -> RunRows {
+    let redactor = &info.redactor;
+    let clean = |text: &str| redactor.text(text).into_owned();
+    let clean_option = |text: &Option<String>| text.as_deref().map(clean);
+    let at = microseconds(info.started_at);
+    let finished_at = info.finished_at.or_else(|| last_line(builds)).map(microseconds);
+    let duration = run_duration(builds, info);
+    let mut images: Vec<String> = builds.iter().flat_map(|build| build.image.names.iter().map(|name| clean(name))).collect();
     images.dedup();
+    let id = run_id(builds, info);
     let run = RunRow {
-        run: run_id(builds, info),
+        run: id.clone(),
         project: info.project.clone(),
-        at_ns: i64::try_from(at.as_nanosecond()).unwrap_or_default(),
+        at,
+        finished_at,
         week: week(at),
-        commit: info.commit.clone(),
-        branch: info.branch.clone(),
-        builder: info.builder.clone().or_else(|| builds.iter().find_map(|build| build.builder.clone())),
-        command: info.command.as_deref().map(|command| redact::text(command).into_owned()),
-        outcome: worst.map_or("truncated", outcome),
-        builds: i64::try_from(builds.len()).unwrap_or(i64::MAX),
-        seconds,
-        duration_source: durations.iter().map(|duration| duration.source).max_by_key(|source| rank(*source)).map(source),
-        duration_bucket: seconds.map(duration_bucket),
-        images: images.join("\n"),
-        bklog: env!("CARGO_PKG_VERSION"),
+        commit: clean_option(&info.commit),
+        branch: clean_option(&info.branch),
+        job_url: clean_option(&info.job_url),
+        runner: clean_option(&info.runner),
+        builder: clean_option(&info.builder.clone().or_else(|| builds.iter().find_map(|build| build.builder.clone()))),
+        command: clean_option(&info.command),
+        outcome: builds.iter().map(|build| build.outcome).max_by_key(|outcome| badness(*outcome)).unwrap_or(Outcome::Truncated),
+        builds: u32::try_from(builds.len()).unwrap_or(u32::MAX),
+        seconds: duration.map(|duration| duration.seconds),
+        duration_source: duration.map(|duration| duration.source),
+        duration_bucket: duration.map(|duration| duration_bucket(duration.seconds)),
+        images,
+        bklog: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let mut steps = Vec::new();
-    for (number, build) in builds.iter().enumerate() {
+    let mut rows = RunRows { run, builds: Vec::new(), steps: Vec::new() };
+    for (number, build) in (0..).zip(builds) {
+        rows.builds.extend(build_rows(&id, number, build, redactor));
         for step in &build.steps {
-            let verdict = verdicts.iter().find(|verdict| verdict.build == number && verdict.index == step.index);
-            steps.push(StepRow {
-                build: i32::try_from(number).unwrap_or(i32::MAX),
-                index: i64::from(step.index),
-                name: redact::text(&step.name).into_owned(),
-                identity: redact::text(&identity(step)).into_owned(),
-                target: step.parts.target.clone(),
-                stage: step.parts.stage.clone(),
-                platform: step.parts.platform.clone(),
-                number: step.parts.number.map(i64::from),
-                keyword: step.parts.keyword,
-                status: status(step.status),
+            let verdict = verdicts.iter().find(|verdict| verdict.build == number as usize && verdict.index == step.index);
+            rows.steps.push(StepRow {
+                run: id.clone(),
+                build: number,
+                index: step.index,
+                name: clean(&step.name),
+                identity: clean(&identity(step)),
+                kind: step.parts.kind,
+                target: clean_option(&step.parts.target),
+                stage: clean_option(&step.parts.stage),
+                platform: clean_option(&step.parts.platform),
+                number: step.parts.number,
+                keyword: step.parts.keyword.map(str::to_owned),
+                status: step.status,
                 cache_hit: step.cache_hit,
                 seconds: step.seconds,
                 duration_bucket: step.seconds.map(duration_bucket),
-                transferred_bytes: step.transferred_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
-                verdict: verdict.map(|verdict| verdict.verdict.name()),
-                outcome: outcome(build.outcome),
+                transferred_bytes: step.transferred_bytes,
+                verdict: verdict.map(|verdict| verdict.verdict),
+                error: step.error.as_deref().map(|error| clean(&first_line(error))),
             });
         }
     }
-    (run, steps)
+    rows
 }
 
-/// The logarithmic bucket of a duration: eight to each doubling, counted from a millisecond, so that roll-ups add counts.
-pub fn duration_bucket(seconds: f64) -> i32 {
-    const PER_DOUBLING: f64 = 8.0;
-    let milliseconds = (seconds * 1000.0).clamp(1.0, 1e15);
-    #[expect(clippy::cast_possible_truncation, reason = "the clamp leaves at most 8 * 50")]
-    let bucket = (milliseconds.log2() * PER_DOUBLING).floor() as i32;
-    bucket
+/// The row of a build as a whole, and one for each of its targets, in the order of the log.
+fn build_rows(run: &str, number: u32, build: &Build, redactor: &Redactor) -> Vec<BuildRow> {
+    let clean_all = |texts: Vec<&str>| texts.into_iter().map(|text| redactor.text(text).into_owned()).collect::<Vec<_>>();
+    let imports = |wanted: fn(bool) -> bool| {
+        clean_all(build.cache.imports.iter().filter(|import| wanted(import.ok)).map(|import| import.reference.as_str()).collect())
+    };
+    let steps: Vec<&Step> = build.steps.iter().collect();
+    let whole = BuildRow {
+        cache_imports: imports(|_| true),
+        failed_imports: imports(|ok| !ok),
+        cache_exports: clean_all(build.cache.exports.iter().map(|export| export.reference.as_str()).collect()),
+        inline_cache: build.cache.inline,
+        bases: clean_all(unique(build.steps.iter().filter_map(|step| step.parts.base.as_deref()))),
+        versions: clean_all(versions(build)),
+        ..part(run, number, build, &steps, build.duration)
+    };
+    let mut rows = vec![whole];
+    for target in unique(build.steps.iter().filter_map(|step| step.parts.target.as_deref())) {
+        let steps: Vec<&Step> = build.steps.iter().filter(|step| step.parts.target.as_deref() == Some(target)).collect();
+        let row = part(run, number, build, &steps, target_duration(build, &steps));
+        rows.push(BuildRow {
+            target: Some(redactor.text(target).into_owned()),
+            bases: clean_all(unique(steps.iter().filter_map(|step| step.parts.base.as_deref()))),
+            ..row
+        });
+    }
+    rows
+}
+
+/// What is counted over some steps of a build.
+fn part(run: &str, number: u32, build: &Build, steps: &[&Step], duration: Option<Duration>) -> BuildRow {
+    let mut row = BuildRow {
+        run: run.to_owned(),
+        build: number,
+        outcome: Some(build.outcome),
+        seconds: duration.map(|duration| duration.seconds),
+        duration_source: duration.map(|duration| duration.source),
+        duration_bucket: duration.map(|duration| duration_bucket(duration.seconds)),
+        ..BuildRow::default()
+    };
+    for step in steps {
+        if step.parts.kind == Kind::Context
+            && let Some(bytes) = step.transferred_bytes
+        {
+            row.context_bytes = Some(row.context_bytes.unwrap_or_default().saturating_add(bytes));
+        }
+        if !step.is_command() {
+            continue;
+        }
+        match step.status {
+            // The result came out of an imported cache: BuildKit says DONE, and the command did not run.
+            Status::Done if step.pulled => row.cached += 1,
+            Status::Done => {
+                row.executed += 1;
+                row.executed_seconds += step.seconds.unwrap_or_default();
+            }
+            Status::Cached if step.cache_hit == Some(true) => row.cached += 1,
+            Status::Error => {
+                row.failed += 1;
+                row.executed_seconds += step.seconds.unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+    row
+}
+
+/// The time of a target: from its first step's beginning to its last step's end, or the sum of its steps where the log has no times.
+fn target_duration(build: &Build, steps: &[&Step]) -> Option<Duration> {
+    let spans = || steps.iter().filter_map(|step| step.span);
+    if let (Some(first), Some(last)) = (spans().map(|span| span.0).min(), spans().map(|span| span.1).max()) {
+        let source = build.duration.map(|duration| duration.source).filter(|source| *source != DurationSource::Estimate);
+        return Some(Duration { seconds: seconds_between(first, last), source: source.unwrap_or(DurationSource::Timestamps) });
+    }
+    let seconds: Vec<f64> = steps.iter().filter_map(|step| step.seconds).collect();
+    (!seconds.is_empty()).then(|| Duration { seconds: seconds.iter().sum(), source: DurationSource::Estimate })
+}
+
+/// The time of a run: what was measured around it, else the sum of its builds' times with the weakest source among them.
+fn run_duration(builds: &[Build], info: &RunInfo) -> Option<Duration> {
+    if let Some(finished) = info.finished_at {
+        let seconds = finished.duration_since(info.started_at).as_secs_f64();
+        if seconds >= 0.0 {
+            return Some(Duration { seconds, source: DurationSource::Timestamps });
+        }
+    }
+    let durations: Vec<Duration> = builds.iter().filter_map(|build| build.duration).collect();
+    let source = durations.iter().map(|duration| duration.source).max_by_key(|source| rank(*source))?;
+    Some(Duration { seconds: durations.iter().map(|duration| duration.seconds).sum(), source })
+}
+
+/// The versions that a log names: the Dockerfile frontend that was loaded, the image of a BuildKit that was started.
+fn versions(build: &Build) -> Vec<&str> {
+    let frontends = build.steps.iter().filter_map(|step| {
+        let image =
+            step.name.strip_prefix("docker-image://").or_else(|| step.name.strip_prefix("resolve image config for docker-image://"));
+        image.filter(|image| image.contains("docker/dockerfile") || image.contains("docker/dockerfile-upstream"))
+    });
+    let booted = build.steps.iter().filter(|step| step.name.ends_with("booting buildkit"));
+    let booted = booted.flat_map(|step| step.log_head.iter().filter_map(|line| line.trim().strip_prefix("pulling image ")));
+    unique(frontends.chain(booted))
+}
+
+/// Each text once, in the order of the first.
+fn unique<'a>(texts: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = Vec::new();
+    for text in texts {
+        if !seen.contains(&text) {
+            seen.push(text);
+        }
+    }
+    seen
+}
+
+/// The first line of an error, cut to [`LONGEST_ERROR`].
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().chars().take(LONGEST_ERROR).collect()
+}
+
+/// When the first build of a log began, where the log names the instant and not only a distance.
+pub fn logged_start(builds: &[Build]) -> Option<Timestamp> {
+    builds.iter().find_map(|build| absolute(build.started))
+}
+
+fn last_line(builds: &[Build]) -> Option<Timestamp> {
+    builds.iter().rev().find_map(|build| absolute(build.finished))
+}
+
+fn absolute(instant: Option<Instant>) -> Option<Timestamp> {
+    instant.filter(|instant| instant.absolute).and_then(|instant| Timestamp::from_nanosecond(instant.nanoseconds).ok())
+}
+
+fn microseconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }
 
 /// The ISO week of a time in UTC.
-fn week(at: Timestamp) -> String {
+pub fn week(at: Timestamp) -> String {
     let date = at.to_zoned(TimeZone::UTC).date().iso_week_date();
     format!("{}-W{:02}", date.year(), date.week())
 }
 
-/// The step's name without its place and without digests, which change with every base.
-fn identity(step: &Step) -> String {
-    let text = step.instruction();
-    let text = text.split_once("@sha256:").map_or(text, |(before, _)| before);
-    let stage = [step.parts.target.as_deref(), step.parts.platform.as_deref(), step.parts.stage.as_deref()];
-    let mut parts: Vec<&str> = stage.into_iter().flatten().collect();
-    parts.push(text);
-    parts.join(" ")
-}
-
-/// `20261121T081426-9f2c1e4-0a1b2c3d4e5f`
-fn run_id(builds: &[Build], info: &RunInfo) -> String {
+/// What tells one log of a project from another: a digest of everything that its builds did, in 12 hexadecimal digits. CI prefixes,
+/// compression and the file's name play no part in it.
+pub fn log_digest(project: &str, builds: &[Build]) -> String {
     let mut hasher = Sha256::new();
     let mut add = |text: &str| {
         hasher.update(text.as_bytes());
         hasher.update([0]);
     };
-    add(&info.project);
-    add(&info.started_at.to_string());
-    add(info.command.as_deref().unwrap_or_default());
+    add(project);
     for build in builds {
-        add(outcome(build.outcome));
+        add(build.outcome.name());
         for step in &build.steps {
             add(&step.index.to_string());
             add(&step.name);
-            add(status(step.status));
+            add(step.status.name());
             add(&step.seconds.map(|seconds| seconds.to_string()).unwrap_or_default());
             add(&step.transferred_bytes.map(|bytes| bytes.to_string()).unwrap_or_default());
+            add(&step.log_lines.to_string());
         }
         for name in &build.image.names {
             add(name);
         }
         add(build.image.digest.as_deref().unwrap_or_default());
     }
-    let digest = hex(&hasher.finalize());
+    let mut digest = hex(&hasher.finalize());
+    digest.truncate(12);
+    digest
+}
+
+/// `20261121T081426.575-9f2c1e4-0a1b2c3d4e5f`: time, commit, [`log_digest`].
+fn run_id(builds: &[Build], info: &RunInfo) -> String {
     let is_hex = |commit: &&str| commit.len() >= 7 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
     let commit = info.commit.as_deref().filter(is_hex).and_then(|commit| commit.get(..7)).unwrap_or("none");
-    format!("{}-{commit}-{}", info.started_at.strftime("%Y%m%dT%H%M%S"), digest.get(..12).unwrap_or(&digest))
+    let time = info.started_at.strftime("%Y%m%dT%H%M%S%.3f");
+    format!("{time}-{}-{}", commit.to_ascii_lowercase(), log_digest(&info.project, builds))
 }
 
-fn outcome(outcome: Outcome) -> &'static str {
+fn badness(outcome: Outcome) -> u8 {
     match outcome {
-        Outcome::Succeeded => "succeeded",
-        Outcome::Failed => "failed",
-        Outcome::Canceled => "canceled",
-        Outcome::Truncated => "truncated",
-    }
-}
-
-fn status(status: Status) -> &'static str {
-    match status {
-        Status::Done => "done",
-        Status::Cached => "cached",
-        Status::Error => "error",
-        Status::Canceled => "canceled",
-        Status::Unfinished => "unfinished",
-    }
-}
-
-fn source(source: DurationSource) -> &'static str {
-    match source {
-        DurationSource::RawJson => "rawjson",
-        DurationSource::Live => "live",
-        DurationSource::Timestamps => "timestamps",
-        DurationSource::Estimate => "estimate",
+        Outcome::Succeeded => 0,
+        Outcome::Truncated => 1,
+        Outcome::Canceled => 2,
+        Outcome::Failed => 3,
     }
 }
 
@@ -248,23 +299,5 @@ fn rank(source: DurationSource) -> u8 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weeks_are_iso_weeks() {
-        for (at, expected) in
-            [("2026-11-21T08:00:00Z", "2026-W47"), ("2027-01-01T00:00:00Z", "2026-W53"), ("2024-12-30T00:00:00Z", "2025-W01")]
-        {
-            assert_eq!(week(at.parse().unwrap()), expected);
-        }
-    }
-
-    #[test]
-    fn buckets_double_every_eight() {
-        assert_eq!(duration_bucket(0.0), 0);
-        assert_eq!(duration_bucket(0.002) - duration_bucket(0.001), 8);
-        assert_eq!(duration_bucket(128.0) - duration_bucket(64.0), 8);
-        assert!(duration_bucket(f64::INFINITY) < 400);
-    }
-}
+#[path = "record_tests.rs"]
+mod tests;

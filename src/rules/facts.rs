@@ -62,8 +62,10 @@ pub struct EarlierRun {
     pub at: Option<String>,
     /// Its build arguments that are no secrets.
     pub args: BTreeMap<String, String>,
-    /// Its steps' names and whether each was cached.
+    /// Its commands as the log shows them, without the bracket, and whether each was cached.
     pub steps: Vec<(String, bool)>,
+    /// Its FROM lines, likewise.
+    pub bases: Vec<String>,
 }
 
 /// Where earlier runs come from.

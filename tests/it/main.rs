@@ -9,6 +9,7 @@ mod ci;
 mod cli;
 #[cfg(unix)]
 mod common;
+mod degradation;
 mod format;
 mod limits;
 mod printer;
@@ -19,3 +20,4 @@ mod robustness;
 #[cfg(unix)]
 mod run;
 mod typed_fields;
+mod verdicts;

@@ -1,0 +1,138 @@
+//! Where the history is, what the project is called, and what times on the command line mean: shared by all commands that use it.
+
+use std::path::{Path, PathBuf};
+
+use super::error::CliError;
+use crate::{
+    build::Build,
+    evidence::{ci, git::Repository},
+    history,
+    policy::Policy,
+};
+
+/// The history's directory: the flag (or `BKLOG_HISTORY`), else the settings, else the user's data directory.
+///
+/// # Errors
+/// Nothing says where.
+#[cfg(feature = "history")]
+pub(super) fn root(flag: Option<&Path>, policy: &Policy) -> Result<PathBuf, CliError> {
+    let settings = || policy.history.as_deref().map(|path| policy.resolve(path));
+    flag.map(Path::to_owned).or_else(settings).or_else(data_directory).ok_or(CliError::Usage {
+        what: "there is no place for the history".to_owned(),
+        hint: "give --history DIR, or set BKLOG_HISTORY or HOME",
+    })
+}
+
+/// `$XDG_DATA_HOME/bklog`, as other programs of the user keep their data.
+#[cfg(feature = "history")]
+fn data_directory() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("XDG_DATA_HOME").or_else(|| set("LOCALAPPDATA")).or_else(|| set("HOME").map(|home| home.join(".local/share")));
+    base.map(|base| base.join("bklog"))
+}
+
+/// The project: the flag, else the name of the repository's directory.
+pub(super) fn project(flag: Option<&str>, cwd: &Path) -> String {
+    if let Some(project) = flag.filter(|project| !project.is_empty()) {
+        return project.to_owned();
+    }
+    let repository = cwd.ancestors().find(|directory| directory.join(".git").exists()).unwrap_or(cwd);
+    repository.file_name().map_or_else(|| "default".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// A time on the command line: RFC 3339, or seconds since 1970. `flag` names it in the message.
+///
+/// # Errors
+/// The text is no time, or one at which nobody built: before 2013 there was no docker, and tomorrow has not been yet.
+pub(super) fn time(flag: &str, text: Option<&str>) -> Result<Option<jiff::Timestamp>, CliError> {
+    let Some(text) = text else { return Ok(None) };
+    let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.abs() < 1e11);
+    #[expect(clippy::cast_possible_truncation, reason = "the filter leaves at most 1e17 microseconds")]
+    let seconds = seconds.and_then(|seconds| jiff::Timestamp::from_microsecond((seconds * 1e6) as i64).ok());
+    let Some(at) = seconds.or_else(|| text.parse().ok()) else {
+        return Err(CliError::Usage { what: format!("{flag} {text:?} is no time"), hint: "for example 2026-11-21T08:14:26Z" });
+    };
+    if is_plausible(at, jiff::Timestamp::now()) {
+        return Ok(Some(at));
+    }
+    let hint = "give the time at which the build ran, for example 2026-11-21T08:14:26Z; it must lie between 2013 and tomorrow";
+    Err(CliError::Usage { what: format!("{flag} {text:?} is {at}, when no build can have run"), hint })
+}
+
+/// Whether a build can have run at a time: docker came in March 2013, and a clock may be a day ahead.
+pub(super) fn is_plausible(at: jiff::Timestamp, now: jiff::Timestamp) -> bool {
+    const FIRST_SECOND: i64 = 1_356_998_400;
+    const A_DAY: i64 = 86_400;
+    at.as_second() >= FIRST_SECOND && at.as_second() <= now.as_second().saturating_add(A_DAY)
+}
+
+/// What the surroundings of this process say of a run.
+#[cfg(feature = "history")]
+#[derive(Debug, Clone, Default)]
+pub(super) struct Surroundings {
+    /// The commit: that of the CI job, else HEAD.
+    pub(super) commit: Option<String>,
+    /// The branch: that of the CI job, else the one that is checked out.
+    pub(super) branch: Option<String>,
+    /// Where people find the CI job.
+    pub(super) job_url: Option<String>,
+    /// The machine that runs the CI job.
+    pub(super) runner: Option<String>,
+    /// The builder, as `BUILDX_BUILDER` names it.
+    pub(super) builder: Option<String>,
+}
+
+#[cfg(feature = "history")]
+impl Surroundings {
+    /// Asks the CI system's variables, and git where they say nothing.
+    pub(super) fn look(cwd: &Path) -> Self {
+        let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let job = ci::job(&env).unwrap_or_default();
+        let repository = if job.commit.is_none() || job.branch.is_none() { Repository::open(cwd).ok() } else { None };
+        let head = || repository.as_ref().and_then(|repository| repository.head().ok());
+        let on_branch = || {
+            // A CI job that names no branch has checked out a tag or a commit.
+            let repository = repository.as_ref().filter(|_| job.system.is_empty())?;
+            let head = std::fs::read_to_string(repository.git_dir().join("HEAD")).ok()?;
+            head.trim().strip_prefix("ref: refs/heads/").map(str::to_owned)
+        };
+        Self {
+            commit: job.commit.clone().or_else(head),
+            branch: job.branch.clone().or_else(on_branch),
+            job_url: job.url,
+            runner: job.runner,
+            builder: env("BUILDX_BUILDER"),
+        }
+    }
+}
+
+/// When the builds of a log began, where it says that, and that time can be.
+#[cfg(feature = "history")]
+pub(super) fn logged_start(builds: &[Build]) -> Option<jiff::Timestamp> {
+    history::logged_start(builds).filter(|at| is_plausible(*at, jiff::Timestamp::now()))
+}
+
+/// When the builds of a log began, if the log itself does not say: its file was written last when they ended.
+#[cfg(feature = "history")]
+pub(super) fn file_time(log: &str, builds: &[Build]) -> Option<jiff::Timestamp> {
+    let modified = std::fs::metadata(log).ok().filter(std::fs::Metadata::is_file)?.modified().ok()?;
+    let at = jiff::Timestamp::try_from(modified).ok()?;
+    let seconds: f64 = builds.iter().filter_map(|build| build.duration).map(|duration| duration.seconds).sum();
+    let began = jiff::SignedDuration::try_from_secs_f64(seconds).ok().and_then(|length| at.checked_sub(length).ok());
+    began.filter(|began| is_plausible(*began, jiff::Timestamp::now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_builds() {
+        let read = |text: &str| time("--started-at", Some(text));
+        assert_eq!(read("2026-03-29T02:30:00+02:00").unwrap().unwrap().to_string(), "2026-03-29T00:30:00Z");
+        assert_eq!(read("1700000000").unwrap().unwrap().to_string(), "2023-11-14T22:13:20Z");
+        for wrong in ["0001-01-01T00:00:00Z", "9998-01-01T00:00:00Z", "yesterday", "-5", "1e300", "", "nan"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The files that a COPY put into an image, against those that it should have.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::path::Path;
+
+use crate::build::Instant;
+use crate::evidence::context::{Entry, content::ContentId};
+use crate::evidence::glob::SourcePattern;
+use crate::evidence::go_match::below_root;
+use crate::evidence::image::{FileId, Found, Image, ImageError};
+
+use super::local::ContextState;
+use super::plan::Use;
+use super::tree::{Difference, HISTORY_DEPTH};
+use super::unpack;
+
+/// A file of which the image has another content than the commit.
+#[derive(Debug, Clone)]
+pub(super) struct Wrong {
+    /// From the root of the context.
+    pub(super) path: String,
+    /// What is wrong, for people.
+    pub(super) why: String,
+    /// True where the image has what an earlier commit had there.
+    pub(super) older: bool,
+    /// True where the image has the file, with other bytes.
+    pub(super) held: bool,
+}
+
+/// What an image shows of a step. The files are named from the root of the context.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Compared {
+    /// Files that it has as they should be.
+    pub(super) same: Vec<String>,
+    /// Files that it does not have so.
+    pub(super) wrong: Vec<Wrong>,
+    /// Files of which it tells nothing: they changed on disk after the build, or a later command may have changed them in the image.
+    pub(super) open: Vec<String>,
+    /// Where in the image those that are as they should be are.
+    pub(super) places: HashSet<String>,
+}
+
+impl Compared {
+    /// Takes in what another image of the same step shows.
+    pub(super) fn add(&mut self, other: Self) {
+        self.same.extend(other.same);
+        self.wrong.extend(other.wrong);
+        self.open.extend(other.open);
+        self.places.extend(other.places);
+    }
+}
+
+/// What should be at a place of the image.
+enum Expected {
+    /// What is on disk, or in the commit.
+    Content,
+    /// What a second name of a file means.
+    SameAs(String),
+    /// A link to this.
+    Link(String),
+    /// This very content.
+    Exactly(FileId),
+}
+
+/// One file and where it can be.
+struct Taken {
+    path: String,
+    expected: Expected,
+    places: Vec<String>,
+}
+
+/// Where a step stands in an image.
+pub(super) struct Place<'a> {
+    pub(super) image: &'a Image,
+    /// The last layer that counts.
+    pub(super) up_to: usize,
+    /// True where that is the layer of the step itself.
+    pub(super) own: bool,
+    /// The working directory of the step.
+    pub(super) workdir: &'a str,
+    /// A later copy from the stage of the step, with its working directory, through which the image has the files.
+    pub(super) outer: Option<(&'a Use, &'a str)>,
+    /// When the build began, where the log has times.
+    pub(super) started: Option<Instant>,
+}
+
+/// What is at one place of an image.
+enum Seen {
+    Nothing,
+    Other(Option<FileId>),
+    Same,
+}
+
+impl Place<'_> {
+    /// Compares what a step took from a context with what the image has.
+    ///
+    /// # Errors
+    /// A layer cannot be read.
+    pub(super) fn compare(&self, taken: &Use, state: &ContextState) -> Result<Compared, ImageError> {
+        let mut files = taken_files(taken, state, self.workdir);
+        if let Some((outer, workdir)) = self.outer {
+            for file in &mut files {
+                file.places = file.places.iter().flat_map(|place| places(&outer.sources, outer, workdir, place)).collect();
+            }
+            files.retain(|file| !file.places.is_empty());
+        }
+        // Of two files that go to one place the later one is there.
+        let mut last: HashMap<&str, usize> = HashMap::new();
+        for (at, file) in files.iter().enumerate() {
+            last.extend(file.places.iter().map(|place| (place.as_str(), at)));
+        }
+        let judge = FileJudge { state, prefix: prefix(state) };
+        let mut compared = Compared::default();
+        for (at, file) in files.iter().enumerate() {
+            let places: Vec<&String> = file.places.iter().filter(|place| last.get(place.as_str()) == Some(&at)).collect();
+            if !places.is_empty() {
+                self.compare_one(file, &places, &judge, &mut compared)?;
+            }
+        }
+        if self.outer.is_none() {
+            self.not_on_disk(taken, &judge, &mut compared)?;
+        }
+        Ok(compared)
+    }
+
+    fn compare_one(&self, file: &Taken, places: &[&String], judge: &FileJudge<'_>, compared: &mut Compared) -> Result<(), ImageError> {
+        let mut held = None;
+        for place in places {
+            match self.look(file, place, judge)? {
+                Seen::Same => {
+                    compared.same.push(file.path.clone());
+                    compared.places.insert((*place).clone());
+                    return Ok(());
+                }
+                Seen::Other(found) => held = held.or(Some(found)),
+                Seen::Nothing => {}
+            }
+        }
+        let older = held.flatten().is_some_and(|id| judge.is_older(&file.path, &id));
+        let changed_since = !judge.is_tracked(&file.path) && judge.changed_after(&file.path, self.started);
+        if !older && (!self.own || changed_since) {
+            compared.open.push(file.path.clone());
+            return Ok(());
+        }
+        let why = match (&held, older) {
+            (_, true) => "the image has what an earlier commit had there",
+            (Some(_), false) => "the image has other bytes",
+            (None, false) => "the image does not have it",
+        };
+        compared.wrong.push(Wrong { path: file.path.clone(), why: why.to_owned(), older, held: held.is_some() });
+        Ok(())
+    }
+
+    fn look(&self, file: &Taken, place: &str, judge: &FileJudge<'_>) -> Result<Seen, ImageError> {
+        if let Expected::Link(target) = &file.expected {
+            return Ok(match self.image.entry(self.up_to, place)? {
+                None => Seen::Nothing,
+                Some(Found::Link(held)) if held == *target => Seen::Same,
+                Some(_) => Seen::Other(None),
+            });
+        }
+        let Some(id) = self.image.file(self.up_to, place)? else {
+            return Ok(Seen::Nothing);
+        };
+        let same = match &file.expected {
+            Expected::Content => judge.agrees(&file.path, &file.path, &id),
+            Expected::SameAs(first) => judge.agrees(&file.path, first, &id),
+            Expected::Exactly(content) => *content == id,
+            Expected::Link(_) => false,
+        };
+        Ok(if same { Seen::Same } else { Seen::Other(Some(id)) })
+    }
+
+    /// What the commit has and the tree has not: the image must hold it all the same. A submodule at another commit is wrong as a whole.
+    fn not_on_disk(&self, taken: &Use, judge: &FileJudge<'_>, compared: &mut Compared) -> Result<(), ImageError> {
+        let state = judge.state;
+        for (path, difference) in &state.differences {
+            if !taken.selection.selects(path) || state.rules.leaves_out(path) {
+                continue;
+            }
+            let wrong = |why: &str| Wrong { path: path.clone(), why: why.to_owned(), older: false, held: false };
+            if *difference == Difference::Submodule {
+                compared.wrong.push(wrong("the submodule is not at the commit that is recorded for it"));
+                continue;
+            }
+            if *difference != Difference::OtherCommit || state.listing.contents.contains_key(path) {
+                continue;
+            }
+            let expected = state.reference.as_ref().and_then(|reference| reference.expected().get(&judge.full(path)));
+            let Some(expected) = expected.filter(|entry| entry.is_blob() && !entry.is_link()) else {
+                continue;
+            };
+            let mut same = false;
+            for place in places(&taken.sources, taken, self.workdir, path) {
+                same |= self.image.file(self.up_to, &place)?.is_some_and(|id| id.is_blob(&expected.id) != Some(false));
+            }
+            match (same, self.own) {
+                (true, _) => compared.same.push(path.clone()),
+                (false, true) => compared.wrong.push(wrong("the image does not have it")),
+                (false, false) => compared.open.push(path.clone()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The path of a context from the top of its repository.
+fn prefix(state: &ContextState) -> Vec<u8> {
+    state.reference.as_ref().and_then(|reference| reference.work.prefix(&state.root)).unwrap_or_default()
+}
+
+/// The files on disk that a step takes, in the order in which it puts them down.
+fn taken_files(taken: &Use, state: &ContextState, workdir: &str) -> Vec<Taken> {
+    let mut found = Vec::new();
+    for source in &taken.sources {
+        let one = std::slice::from_ref(source);
+        for entry in state.listing.entries.iter().filter(|entry| !entry.is_dir() && taken.selection.selects(&entry.path)) {
+            // Git's own files change with every command that is run in the tree.
+            let places = places(one, taken, workdir, &entry.path);
+            if places.is_empty() || entry.path.split('/').any(|part| part == ".git") {
+                continue;
+            }
+            let itself = SourcePattern::new(source).below(&entry.path) == Some("");
+            let path = entry.path.clone();
+            if taken.unpacks
+                && itself
+                && let Some(unpacked) = unpack::contents(&state.root.join(&path))
+            {
+                let base = base(&taken.destination, workdir);
+                found.extend(unpacked.into_iter().map(|(name, id)| Taken {
+                    path: path.clone(),
+                    expected: Expected::Exactly(id),
+                    places: vec![below_root(&format!("{base}/{name}"))],
+                }));
+                continue;
+            }
+            if let Some(expected) = expected(entry, itself, &state.root) {
+                found.push(Taken { path, expected, places });
+            }
+        }
+    }
+    found
+}
+
+fn expected(entry: &Entry, itself: bool, root: &Path) -> Option<Expected> {
+    if entry.has_content() {
+        return Some(Expected::Content);
+    }
+    if !entry.is_symlink() {
+        return (!entry.link.is_empty()).then(|| Expected::SameAs(entry.link.clone()));
+    }
+    if !itself {
+        return Some(Expected::Link(entry.link.clone()));
+    }
+    // A source that is a link itself is followed.
+    let path = root.join(&entry.path);
+    let metadata = std::fs::metadata(&path).ok().filter(std::fs::Metadata::is_file)?;
+    FileId::of(File::open(&path).ok()?, metadata.len()).ok().map(Expected::Exactly)
+}
+
+/// Where a file can be in the image: a destination that is a directory is not always written as one.
+fn places(sources: &[String], to: &Use, workdir: &str, path: &str) -> Vec<String> {
+    let base = base(&to.destination, workdir);
+    let join = |name: &str| below_root(&format!("{base}/{name}"));
+    let mut found = Vec::new();
+    for source in sources {
+        if to.parents {
+            // What stands before `/./` is not made again at the destination.
+            let pivot = source.split_once("/./").map_or("", |(pivot, _)| pivot);
+            let pattern = source.split_once("/./").map_or(source.as_str(), |(_, pattern)| pattern);
+            let below = SourcePattern::new(pivot).below(path).filter(|below| SourcePattern::new(pattern).selects(below));
+            found.extend(below.map(join));
+            continue;
+        }
+        match SourcePattern::new(source).below(path) {
+            Some("") => {
+                let name = path.rsplit('/').next().unwrap_or(path);
+                found.extend([join(name), base.clone()]);
+            }
+            Some(below) => found.push(join(below)),
+            None => {}
+        }
+    }
+    found
+}
+
+fn base(destination: &str, workdir: &str) -> String {
+    if destination.starts_with('/') { below_root(destination) } else { below_root(&format!("{workdir}/{destination}")) }
+}
+
+struct FileJudge<'s> {
+    state: &'s ContextState,
+    prefix: Vec<u8>,
+}
+
+impl FileJudge<'_> {
+    fn full(&self, path: &str) -> Vec<u8> {
+        [self.prefix.as_slice(), path.as_bytes()].concat()
+    }
+
+    /// Says whether a content is that of the file on disk, or of the commit. `content` is the path whose content counts.
+    fn agrees(&self, path: &str, content: &str, held: &FileId) -> bool {
+        let state = self.state;
+        let not_the_commit = matches!(state.differences.get(path), Some(Difference::OtherCommit | Difference::Old));
+        let on_disk = state.listing.contents.get(content).filter(|_| !not_the_commit);
+        if on_disk.and_then(|id| held.is(id)) == Some(true) {
+            return true;
+        }
+        let blob = state.reference.as_ref().and_then(|reference| reference.expected().get(&self.full(content)));
+        if blob.is_some_and(|entry| held.is_blob(&entry.id) == Some(true)) {
+            return true;
+        }
+        // Line ends and LFS pointers that the checkout changed have another name in git than in the image: the bytes decide.
+        let bytes = || {
+            let path = state.root.join(content);
+            let size = std::fs::metadata(&path).ok()?.len();
+            FileId::of(File::open(&path).ok()?, size).ok()
+        };
+        !not_the_commit && matches!(on_disk, Some(ContentId::Git(_))) && bytes().is_some_and(|id| id == *held)
+    }
+
+    /// Says whether it is what an earlier commit had there.
+    fn is_older(&self, path: &str, held: &FileId) -> bool {
+        let Some(reference) = self.state.reference.as_ref().filter(|reference| reference.known) else {
+            return false;
+        };
+        let past = reference.work.repository().past_blobs(&reference.commit, &[self.full(path)], HISTORY_DEPTH);
+        past.unwrap_or_default().iter().any(|(_, id)| held.is_blob(id) == Some(true))
+    }
+
+    fn is_tracked(&self, path: &str) -> bool {
+        self.state.reference.as_ref().is_some_and(|reference| reference.expected().contains_key(&self.full(path)))
+    }
+
+    /// Says whether a file may have changed since the build read it, the log of the build itself perhaps.
+    fn changed_after(&self, path: &str, started: Option<Instant>) -> bool {
+        let entry = self.state.listing.entries.iter().find(|entry| entry.path == path);
+        match (entry, started.filter(|started| started.absolute)) {
+            (Some(entry), Some(started)) => i128::from(entry.ctime_ns.max(entry.mtime_ns)) > started.nanoseconds,
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! What earlier runs left for the judge: the builder's copies of contexts, the last run, the images that runs built.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use polars::prelude::*;
+
+use super::files::{self, Table, digest, publish};
+use super::frames::{Columns, frame, times};
+use super::rows::{RunRow, Selection};
+use super::store::{MAX_TRIED, SCHEMA_VERSION, log_of};
+use super::{History, HistoryError};
+use crate::evidence::context::Entry;
+use crate::evidence::context::content::ContentId;
+use crate::freshness::SyncRecord;
+use crate::freshness::past::{BuiltImage, Copies, Past};
+use crate::freshness::sync::{Held, HeldEntry, Snapshot};
+use crate::freshness::verdict::RunRef;
+
+/// The run that is judged: what was recorded of it, or after it, is no past of it.
+#[derive(Debug, Clone)]
+pub(super) struct Judged {
+    /// The log's digest.
+    log: String,
+    /// When it began, where that is known.
+    at: Option<Timestamp>,
+}
+
+impl Judged {
+    /// Whether a recorded run came before this one, by its file's stamp and its id.
+    fn follows(&self, other_stamp: &str, other_run: &str) -> bool {
+        let same_log = log_of(other_run) == Some(&self.log);
+        match self.at.map(files::stamp) {
+            Some(stamp) => other_stamp < stamp.as_str() || (other_stamp == stamp && !same_log),
+            None => !same_log,
+        }
+    }
+}
+
+impl History {
+    /// Says which run is going to be judged, so that it is not compared with itself when it is recorded already, nor with later ones.
+    /// `log` is its [`super::log_digest`], `at` its beginning where that is known.
+    pub fn judge(&mut self, log: &str, at: Option<Timestamp>) {
+        // Stored times have microseconds.
+        let at = at.map(|at| Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at));
+        self.judged = Some(Judged { log: log.to_owned(), at });
+    }
+
+    /// Whether a recorded run came before the one that is judged.
+    pub(super) fn came_before(&self, stamp: &str, run: &str) -> bool {
+        self.judged.as_ref().is_none_or(|judged| judged.follows(stamp, run))
+    }
+
+    /// The files of a partition of contexts or images, the newest first, without those of the judged run and of later ones.
+    fn newest(&self, partition: &Path) -> Vec<PathBuf> {
+        let mut files = files::list(partition).single;
+        files.retain(|(path, run)| {
+            let stamp = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('-').next());
+            self.came_before(stamp.unwrap_or_default(), run)
+        });
+        files.into_iter().rev().map(|(path, _)| path).collect()
+    }
+
+    /// The last run of the project with its time.
+    ///
+    /// # Errors
+    /// A newer program recorded it.
+    pub(super) fn newest_run(&self) -> Result<Option<(Timestamp, RunRef)>, HistoryError> {
+        let selection = Selection { project: Some(self.project().to_owned()), ..Selection::default() };
+        for partition in files::partitions(self.root(), Table::Runs, &selection).iter().rev() {
+            let mut listed = files::list(&partition.directory(self.root(), Table::Runs));
+            let mut newest: Option<(Timestamp, RunRef)> = None;
+            // Single files are tried from the newest on; of folded ones all rows count.
+            listed.single.reverse();
+            let single = listed.single.iter().map(|(path, _)| path).take(MAX_TRIED);
+            for (path, folded) in single.map(|path| (path, false)).chain(listed.folded.iter().map(|path| (path, true))) {
+                if newest.is_some() && !folded {
+                    continue;
+                }
+                let Some(frame) = self.readable(path, Some(&["run", "at", "commit"]))? else { continue };
+                let columns = Columns::new(&frame);
+                let (run, at, commit) = (columns.get("run"), columns.get("at"), columns.get("commit"));
+                for row in 0..frame.height() {
+                    let (Some(id), Some(time)) = (run.text(row), at.time(row)) else { continue };
+                    if self.came_before(&files::stamp(time), id) && newest.as_ref().is_none_or(|(newest, _)| *newest <= time) {
+                        newest = Some((time, RunRef { run: Some(id.to_owned()), commit: commit.owned(row) }));
+                    }
+                }
+            }
+            if newest.is_some() {
+                return Ok(newest);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes the builder's copies of the contexts of a run.
+    pub(super) fn record_contexts(&self, run: &RunRow, syncs: &[SyncRecord], recorded_at: Timestamp) -> Result<(), HistoryError> {
+        let recorded_ns = i64::try_from(recorded_at.as_nanosecond()).unwrap_or(i64::MAX);
+        // Builds of one script can begin at one moment: of their contexts the one that was recorded last counts.
+        let name = format!("{}-{recorded_ns:020}-{}.parquet", files::stamp(run.at), run.run);
+        let mut written = BTreeSet::new();
+        for sync in syncs.iter().rev() {
+            // Targets of one key share its copies; the last sync says what they hold.
+            if written.insert(&sync.key) {
+                let target = self.root().join("contexts").join(format!("key={}", digest(&sync.key))).join(&name);
+                publish(&target, &mut context_frame(run, sync, recorded_ns)?)?;
+            }
+        }
+        for (image, sync) in images(run, syncs) {
+            let target = self.root().join("images").join(format!("name={}", digest(&familiar(&image)))).join(&name);
+            publish(&target, &mut image_frame(run, &image, sync)?)?;
+        }
+        Ok(())
+    }
+
+    /// The first of these files that can be read.
+    fn first_readable(&self, files: Vec<PathBuf>) -> Option<(DataFrame, PathBuf)> {
+        for path in files.into_iter().take(MAX_TRIED) {
+            match files::read(&path, None) {
+                Ok(Some(frame)) => return Some((frame, path)),
+                Ok(None) => {}
+                Err(error) => self.note(&error),
+            }
+        }
+        None
+    }
+
+    fn copies_in(&self, frame: &DataFrame) -> Option<Copies> {
+        let strings = |name: &str| frame.column(name).ok()?.str().ok().cloned();
+        let numbers = |name: &str| frame.column(name).ok()?.i64().ok().cloned();
+        let (run, commit, path, link) = (strings("run")?, strings("commit")?, strings("path")?, strings("link")?);
+        let (disk, held) = (strings("content")?, strings("held")?);
+        let (copy, mode, size, mtime) = (numbers("copy")?, numbers("mode")?, numbers("size")?, numbers("mtime_ns")?);
+        let (inode, ctime, recorded) = (numbers("inode")?, numbers("ctime_ns")?, numbers("recorded_ns")?);
+        let mut copies = Copies {
+            from: RunRef { run: run.get(0).map(str::to_owned), commit: commit.get(0).map(str::to_owned) },
+            recorded_ns: recorded.get(0).unwrap_or_default(),
+            ..Copies::default()
+        };
+        let mut snapshots: BTreeMap<i64, Snapshot> = BTreeMap::new();
+        for row in 0..frame.height() {
+            let snapshot = snapshots.entry(copy.get(row)?).or_default();
+            let name = path.get(row)?;
+            if name.is_empty() {
+                continue;
+            }
+            let entry = Entry {
+                path: name.to_owned(),
+                mode: u32::try_from(mode.get(row)?).ok()?,
+                size: u64::try_from(size.get(row)?).ok()?,
+                mtime_ns: mtime.get(row)?,
+                link: link.get(row).unwrap_or_default().to_owned(),
+                inode: inode.get(row).unwrap_or_default().cast_unsigned(),
+                ctime_ns: ctime.get(row).unwrap_or_default(),
+            };
+            if let Some(content) = disk.get(row).and_then(ContentId::parse) {
+                copies.disk.push((entry.path.clone(), entry.inode, entry.ctime_ns, content));
+            }
+            let content = decode_held(held.get(row).unwrap_or_default());
+            snapshot.insert(entry.path.clone(), HeldEntry { entry, content });
+        }
+        copies.snapshots = snapshots.into_values().collect();
+        Some(copies)
+    }
+}
+
+impl Past for History {
+    fn copies(&self, key: &str) -> Option<Copies> {
+        let partition = self.root().join("contexts").join(format!("key={}", digest(key)));
+        let (frame, _) = self.first_readable(self.newest(&partition))?;
+        self.copies_in(&frame)
+    }
+
+    fn last_run(&self) -> Option<RunRef> {
+        match self.newest_run() {
+            Ok(run) => run.map(|(_, run)| run),
+            Err(error) => {
+                self.note(&error);
+                None
+            }
+        }
+    }
+
+    fn image(&self, name: &str) -> Option<BuiltImage> {
+        let partition = self.root().join("images").join(format!("name={}", digest(&familiar(name))));
+        let (frame, path) = self.first_readable(self.newest(&partition))?;
+        let text = |name: &str| frame.column(name).ok()?.str().ok()?.get(0).map(str::to_owned);
+        let key = text("key")?;
+        let context = self.root().join("contexts").join(format!("key={}", digest(&key))).join(path.file_name()?);
+        let (context, _) = self.first_readable(vec![context])?;
+        let copies = self.copies_in(&context)?;
+        let files = copies.disk.into_iter().map(|(path, _, _, content)| (path, content)).collect();
+        Some(BuiltImage { from: RunRef { run: text("run"), commit: text("commit") }, prefix: text("prefix").unwrap_or_default(), files })
+    }
+}
+
+/// The names of the images of a run with the sync of their context. With several targets the first context stands for all.
+fn images<'a>(run: &RunRow, syncs: &'a [SyncRecord]) -> Vec<(String, &'a SyncRecord)> {
+    let main = |sync: &&SyncRecord| sync.key.split('|').nth(3) == Some("context");
+    let Some(sync) = syncs.iter().find(main) else {
+        return Vec::new();
+    };
+    run.images.iter().map(|name| (name.clone(), sync)).collect()
+}
+
+/// An image's name with everything that docker leaves out for people.
+fn familiar(name: &str) -> String {
+    let name = name.split_once('@').map_or(name, |(name, _)| name);
+    let name = name.strip_prefix("docker.io/").unwrap_or(name);
+    let name = name.strip_prefix("library/").unwrap_or(name);
+    let tagged = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    if tagged { name.to_owned() } else { format!("{name}:latest") }
+}
+
+fn image_frame(run: &RunRow, name: &str, sync: &SyncRecord) -> Result<DataFrame, HistoryError> {
+    frame(vec![
+        Column::new("schema_version".into(), [SCHEMA_VERSION]),
+        Column::new("run".into(), [run.run.as_str()]),
+        times("at", std::iter::once(Some(run.at)))?,
+        Column::new("commit".into(), [run.commit.as_deref()]),
+        Column::new("image".into(), [name]),
+        Column::new("key".into(), [sync.key.as_str()]),
+        Column::new("prefix".into(), [sync.prefix.as_str()]),
+    ])
+}
+
+/// One row an entry of each copy; a copy without entries has one row with an empty path.
+fn context_frame(run: &RunRow, sync: &SyncRecord, recorded_ns: i64) -> Result<DataFrame, HistoryError> {
+    let nothing = HeldEntry {
+        entry: Entry { path: String::new(), mode: 0, size: 0, mtime_ns: 0, link: String::new(), inode: 0, ctime_ns: 0 },
+        content: Held::Unknown,
+    };
+    let mut rows: Vec<(i64, &HeldEntry)> = Vec::new();
+    for (number, copy) in (0_i64..).zip(&sync.copies) {
+        match copy.is_empty() {
+            true => rows.push((number, &nothing)),
+            false => rows.extend(copy.values().map(|held| (number, held))),
+        }
+    }
+    let count = rows.len();
+    // What was on disk goes with the copy of this sync, which is the first.
+    let disk =
+        |row: &(i64, &HeldEntry)| if row.0 == 0 { sync.listing.contents.get(&row.1.entry.path).map(ToString::to_string) } else { None };
+    let number = |get: &dyn Fn(&Entry) -> i64| rows.iter().map(|(_, held)| get(&held.entry)).collect::<Vec<_>>();
+    frame(vec![
+        Column::new("schema_version".into(), vec![SCHEMA_VERSION; count]),
+        Column::new("run".into(), vec![run.run.as_str(); count]),
+        times("at", std::iter::repeat_n(Some(run.at), count))?,
+        Column::new("recorded_ns".into(), vec![recorded_ns; count]),
+        Column::new("commit".into(), vec![run.commit.as_deref(); count]),
+        Column::new("sync_key".into(), vec![sync.key.as_str(); count]),
+        Column::new("target".into(), vec![sync.target.as_deref(); count]),
+        Column::new("prefix".into(), vec![sync.prefix.as_str(); count]),
+        Column::new("copy".into(), rows.iter().map(|(copy, _)| *copy).collect::<Vec<_>>()),
+        Column::new("path".into(), rows.iter().map(|(_, held)| held.entry.path.as_str()).collect::<Vec<_>>()),
+        Column::new("mode".into(), number(&|entry| i64::from(entry.mode))),
+        Column::new("size".into(), number(&|entry| i64::try_from(entry.size).unwrap_or(i64::MAX))),
+        Column::new("mtime_ns".into(), number(&|entry| entry.mtime_ns)),
+        Column::new("link".into(), rows.iter().map(|(_, held)| held.entry.link.as_str()).collect::<Vec<_>>()),
+        Column::new("inode".into(), number(&|entry| entry.inode.cast_signed())),
+        Column::new("ctime_ns".into(), number(&|entry| entry.ctime_ns)),
+        Column::new("content".into(), rows.iter().map(disk).collect::<Vec<_>>()),
+        Column::new("held".into(), rows.iter().map(|(_, held)| encode_held(&held.content)).collect::<Vec<_>>()),
+    ])
+}
+
+fn encode_held(held: &Held) -> String {
+    match held {
+        Held::Known(id) => id.to_string(),
+        Held::OneOf(ids) => ids.iter().map(ToString::to_string).collect::<Vec<_>>().join("|"),
+        Held::Unknown => String::new(),
+    }
+}
+
+fn decode_held(text: &str) -> Held {
+    let ids: Option<Vec<ContentId>> = text.split('|').map(ContentId::parse).collect();
+    match ids {
+        Some(mut ids) if ids.len() == 1 => ids.pop().map_or(Held::Unknown, Held::Known),
+        Some(ids) => Held::OneOf(ids),
+        None => Held::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_images() {
+        for (name, full) in
+            [("base", "base:latest"), ("docker.io/library/base:1", "base:1"), ("h:5000/x", "h:5000/x:latest"), ("x@sha256:0", "x:latest")]
+        {
+            assert_eq!(familiar(name), full);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Questions to the ledger: partition by partition, and of those only the months and projects that are asked for.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use polars::prelude::*;
+
+use super::files::{self, Partition, Table};
+use super::frames::{Columns, Row};
+use super::rows::{BuildRow, RunRow, Selection, StepRow};
+use super::{History, HistoryError};
+
+/// How often a partition is read again because it was folded meanwhile.
+const MOST_ATTEMPTS: usize = 16;
+
+impl History {
+    /// The runs of a selection in the order of time. A damaged file is left out and named in [`History::problems`].
+    ///
+    /// # Errors
+    /// A file of a newer program, which this one must not judge by.
+    pub fn read_runs(&self, selection: &Selection) -> Result<Vec<RunRow>, HistoryError> {
+        let mut rows: Vec<RunRow> = self.read_rows(Table::Runs, selection)?;
+        rows.sort_by(|a, b| (a.at, &a.run).cmp(&(b.at, &b.run)));
+        Ok(rows)
+    }
+
+    /// The builds of the runs of a selection, in the order of their runs' times.
+    ///
+    /// # Errors
+    /// As [`History::read_runs`].
+    pub fn read_builds(&self, selection: &Selection) -> Result<Vec<BuildRow>, HistoryError> {
+        self.read_rows(Table::Builds, selection)
+    }
+
+    /// The steps of the runs of a selection, in the order of their runs' times.
+    ///
+    /// # Errors
+    /// As [`History::read_runs`].
+    pub fn read_steps(&self, selection: &Selection) -> Result<Vec<StepRow>, HistoryError> {
+        self.read_rows(Table::Steps, selection)
+    }
+
+    fn read_rows<T: Row>(&self, table: Table, selection: &Selection) -> Result<Vec<T>, HistoryError> {
+        let mut rows = Vec::new();
+        for partition in files::partitions(self.root(), table, selection) {
+            for frame in self.frames(table, &partition, None)? {
+                rows.extend(T::read(&frame, &partition.project).into_iter().filter(|(at, branch, _)| {
+                    selection.since.is_none_or(|since| *at >= since)
+                        && selection.until.is_none_or(|until| *at < until)
+                        && selection.branch.as_ref().is_none_or(|wanted| branch.as_ref() == Some(wanted))
+                }));
+            }
+        }
+        // Stable: the rows of one run stay in the order of the log.
+        rows.sort_by_key(|(at, _, _)| *at);
+        Ok(rows.into_iter().map(|(_, _, row)| row).collect())
+    }
+
+    /// The rows of a partition, every run once, whatever is folded meanwhile; only of runs that were recorded to their end.
+    pub(super) fn frames(&self, table: Table, partition: &Partition, columns: Option<&[&str]>) -> Result<Vec<DataFrame>, HistoryError> {
+        let whole = self.whole_runs(table, partition)?;
+        self.settled(&partition.directory(self.root(), table), |files| {
+            let mut frames = Vec::new();
+            let mut seen = HashSet::new();
+            let alone = files.single.is_empty() && files.folded.len() == 1;
+            for path in &files.folded {
+                let Some(frame) = self.readable(path, columns)? else { continue };
+                let frame = without(frame, &seen);
+                if !alone {
+                    seen.extend(run_set(&frame));
+                }
+                frames.push(frame);
+            }
+            frames.extend(self.singles(files, &seen, whole.as_ref(), columns)?);
+            Ok(frames)
+        })
+    }
+
+    /// The same as queries that have not run yet: a file of folded runs is read only as far as a query needs it.
+    /// They must run before the partition is settled (see [`History::settled`]).
+    pub(super) fn pieces(
+        &self,
+        files: &files::Files,
+        whole: Option<&HashSet<String>>,
+        columns: &[&str],
+    ) -> Result<Vec<LazyFrame>, HistoryError> {
+        let mut pieces = Vec::new();
+        let mut seen = HashSet::new();
+        for path in &files.folded {
+            let last = files.single.is_empty() && Some(path) == files.folded.last();
+            if !seen.is_empty() {
+                let Some(frame) = self.readable(path, Some(columns))? else { continue };
+                let frame = without(frame, &seen);
+                seen.extend(run_set(&frame));
+                pieces.push(frame.lazy());
+                continue;
+            }
+            // Newer files are refused and broken ones left out before the query runs.
+            let Some(frame) = self.readable(path, Some(if last { &["schema_version"] } else { &["run"] }))? else { continue };
+            if !last {
+                seen.extend(run_set(&frame));
+            }
+            let scan =
+                path.to_str().map(|path| LazyFrame::scan_parquet(path.into(), ScanArgsParquet { glob: false, ..Default::default() }));
+            match scan {
+                Some(Ok(scan)) => pieces.push(scan),
+                _ => pieces.extend(self.readable(path, Some(columns))?.map(IntoLazy::lazy)),
+            }
+        }
+        let mut small: Option<DataFrame> = None;
+        for frame in self.singles(files, &seen, whole, Some(columns))? {
+            match &mut small {
+                None => small = Some(frame),
+                // Rows of one schema are one query.
+                Some(all) => {
+                    if all.schema() != frame.schema() || all.vstack_mut(&frame).is_err() {
+                        pieces.push(frame.lazy());
+                    }
+                }
+            }
+        }
+        pieces.extend(small.map(IntoLazy::lazy));
+        Ok(pieces)
+    }
+
+    /// The runs of which a table has everything: those of the runs table, which is written last and read first.
+    pub(super) fn whole_runs(&self, table: Table, partition: &Partition) -> Result<Option<HashSet<String>>, HistoryError> {
+        if table == Table::Runs { Ok(None) } else { self.run_ids(partition).map(Some) }
+    }
+
+    /// Reads a partition until it was not folded meanwhile.
+    pub(super) fn settled<T>(&self, directory: &Path, read: impl Fn(&files::Files) -> Result<T, HistoryError>) -> Result<T, HistoryError> {
+        let mut attempts = 0;
+        loop {
+            let generation = files::generation(directory);
+            let result = read(&files::list(directory))?;
+            attempts += 1;
+            if files::generation(directory) == generation || attempts == MOST_ATTEMPTS {
+                return Ok(result);
+            }
+        }
+    }
+
+    fn singles(
+        &self,
+        files: &files::Files,
+        seen: &HashSet<String>,
+        whole: Option<&HashSet<String>>,
+        columns: Option<&[&str]>,
+    ) -> Result<Vec<DataFrame>, HistoryError> {
+        let mut frames = Vec::new();
+        for (path, run) in &files.single {
+            if !seen.contains(run) && whole.is_none_or(|whole| whole.contains(run)) {
+                frames.extend(self.readable(path, columns)?);
+            }
+        }
+        Ok(frames)
+    }
+
+    /// The runs of a partition that were recorded to their end.
+    pub(super) fn run_ids(&self, partition: &Partition) -> Result<HashSet<String>, HistoryError> {
+        self.settled(&partition.directory(self.root(), Table::Runs), |files| {
+            let mut runs: HashSet<String> = files.single.iter().map(|(_, run)| run.clone()).collect();
+            for path in &files.folded {
+                if let Some(frame) = self.readable(path, Some(&["run"]))? {
+                    runs.extend(run_set(&frame));
+                }
+            }
+            Ok(runs)
+        })
+    }
+
+    /// The last runs of the project with their steps, the last one first, at most `limit` of them. Of a judged run (see
+    /// [`History::judge`]) and of later ones there are none. Only the months that are needed are read.
+    ///
+    /// # Errors
+    /// As [`History::read_runs`].
+    pub fn earlier_steps(&self, limit: usize) -> Result<Vec<(RunRow, Vec<StepRow>)>, HistoryError> {
+        let selection = Selection { project: Some(self.project().to_owned()), ..Selection::default() };
+        let mut earlier: Vec<(RunRow, Vec<StepRow>)> = Vec::new();
+        for partition in files::partitions(self.root(), Table::Runs, &selection).iter().rev() {
+            let mut runs: Vec<RunRow> = Vec::new();
+            for frame in self.frames(Table::Runs, partition, None)? {
+                runs.extend(RunRow::read(&frame, &partition.project).into_iter().map(|(_, _, run)| run));
+            }
+            runs.retain(|run| self.came_before(&files::stamp(run.at), &run.run));
+            runs.sort_by(|a, b| (b.at, &b.run).cmp(&(a.at, &a.run)));
+            runs.truncate(limit - earlier.len());
+            let wanted: HashSet<String> = runs.iter().map(|run| run.run.clone()).collect();
+            let mut steps = self.steps_of(partition, &wanted)?;
+            earlier.extend(runs.into_iter().map(|run| {
+                let steps = steps.remove(&run.run).unwrap_or_default();
+                (run, steps)
+            }));
+            if earlier.len() >= limit {
+                break;
+            }
+        }
+        Ok(earlier)
+    }
+
+    /// The steps of some runs of a month. Files of folded runs are read only where files of single runs do not have them all.
+    fn steps_of(&self, partition: &Partition, wanted: &HashSet<String>) -> Result<HashMap<String, Vec<StepRow>>, HistoryError> {
+        self.settled(&partition.directory(self.root(), Table::Steps), |files| {
+            let mut found: HashMap<String, Vec<StepRow>> = HashMap::new();
+            let singles = files.single.iter().filter(|(_, run)| wanted.contains(run)).map(|(path, _)| path);
+            for path in singles.chain(&files.folded) {
+                if wanted.iter().all(|run| found.contains_key(run)) {
+                    break;
+                }
+                let Some(frame) = self.readable(path, None)? else { continue };
+                let before: HashSet<String> = found.keys().cloned().collect();
+                for (_, _, step) in StepRow::read(&frame, &partition.project) {
+                    if wanted.contains(&step.run) && !before.contains(&step.run) {
+                        found.entry(step.run.clone()).or_default().push(step);
+                    }
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// Reads a file. One that is gone or damaged is `None`, and the damage is noted.
+    pub(super) fn readable(&self, path: &PathBuf, columns: Option<&[&str]>) -> Result<Option<DataFrame>, HistoryError> {
+        // Duplicates are told by the run, so that column is read in any case.
+        let columns = columns.map(|columns| if columns.contains(&"run") { columns.to_vec() } else { [columns, &["run"]].concat() });
+        match files::read(path, columns.as_deref()) {
+            Ok(frame) => Ok(frame),
+            Err(newer @ HistoryError::Newer { .. }) => Err(newer),
+            Err(error) => {
+                self.note(&error);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The runs that a frame has rows of.
+pub(super) fn run_set(frame: &DataFrame) -> HashSet<String> {
+    let run = Columns::new(frame).get("run");
+    let mut set: HashSet<String> = HashSet::new();
+    let mut last = "";
+    for row in 0..frame.height() {
+        // The rows of a run stand together: most of them need no look-up.
+        if let Some(text) = run.text(row)
+            && text != last
+        {
+            last = text;
+            if !set.contains(text) {
+                set.insert(text.to_owned());
+            }
+        }
+    }
+    set
+}
+
+/// The rows of a frame whose runs are not among `seen`.
+pub(super) fn without(frame: DataFrame, seen: &HashSet<String>) -> DataFrame {
+    if seen.is_empty() {
+        return frame;
+    }
+    let run = Columns::new(&frame).get("run");
+    let fresh: BooleanChunked = (0..frame.height()).map(|row| run.text(row).is_none_or(|run| !seen.contains(run))).collect();
+    // The mask is as long as the frame, so that nothing can go wrong; if it did, a run would be there twice.
+    frame.filter(&fresh).unwrap_or(frame)
+}
