@@ -9,6 +9,8 @@ mod earlier;
 mod error;
 pub mod exit_code;
 mod explain;
+#[cfg(feature = "history")]
+mod history;
 mod judging;
 mod ledger;
 mod live;
@@ -72,6 +74,8 @@ enum Command {
     Trend(trend::TrendArgs),
     #[cfg(feature = "history")]
     Record(Box<record::RecordArgs>),
+    #[cfg(feature = "history")]
+    History(Box<history::HistoryArgs>),
     Explain(explain::ExplainArgs),
 }
 
@@ -105,6 +109,8 @@ pub fn run() -> ExitCode {
         Some(Command::Trend(args)) => trend::run(&args, color),
         #[cfg(feature = "history")]
         Some(Command::Record(args)) => record::run(&args, color),
+        #[cfg(feature = "history")]
+        Some(Command::History(args)) => history::run(&args, color),
     };
     let code = match result {
         Ok(code) => code,

@@ -28,7 +28,7 @@ pub const MOST_SINGLE_IN_A_PAST_MONTH: usize = 8;
 const LARGEST_REWRITTEN: u64 = 64 * 1024 * 1024;
 
 /// Rows that readers can skip as one.
-const ROW_GROUP: usize = 250_000;
+pub(super) const ROW_GROUP: usize = 250_000;
 
 /// Temporary files that are older than this belong to nobody who still writes.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -105,7 +105,7 @@ impl History {
         let before = listed.single.len() + listed.folded.len();
         let (folded, removed) = self.gather(&listed, whole)?;
         if let Some(mut frame) = folded {
-            let name = format!("{}{:020}-{:08x}", files::FOLDED_PREFIX, Timestamp::now().as_nanosecond(), std::process::id());
+            let name = files::folded_name(Timestamp::now());
             let path = directory.join(format!("{name}.parquet"));
             if !files::publish_large(&path, &mut frame, ROW_GROUP)? {
                 return Ok(Fold { busy: 1, ..Fold::default() });
@@ -190,8 +190,8 @@ fn together(frames: Vec<DataFrame>) -> Result<DataFrame, HistoryError> {
 
 /// The right to fold a partition, for as long as it is kept; `None` where somebody else has it. The system takes it back from a process
 /// that is killed.
-fn lock(directory: &Path) -> Result<Option<fs::File>, HistoryError> {
-    let path = directory.join(".folding");
+pub(super) fn lock(directory: &Path) -> Result<Option<fs::File>, HistoryError> {
+    let path = directory.join(files::LOCK);
     let opened = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = opened.map_err(|cause| HistoryError::Io { path: path.clone(), cause })?;
     match file.try_lock() {

@@ -94,6 +94,14 @@ impl History {
         &self.project
     }
 
+    /// The projects that have runs, by name.
+    pub fn projects(&self) -> Vec<String> {
+        let mut projects: Vec<String> =
+            files::partitions(&self.root, Table::Runs, &Selection::default()).into_iter().map(|partition| partition.project).collect();
+        projects.dedup();
+        projects
+    }
+
     /// What could not be read so far.
     pub fn problems(&self) -> Vec<String> {
         self.problems.borrow().clone()

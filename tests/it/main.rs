@@ -11,6 +11,8 @@ mod cli;
 mod common;
 mod degradation;
 mod format;
+#[cfg(feature = "history")]
+mod history;
 mod limits;
 mod printer;
 mod printer_model;
