@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # End-to-end test: real builds with a real Docker engine, held against what BKLOG says of them.
 #
-# usage: scripts/e2e.sh BKLOG [--check] [--only TEXT] [--work DIR]     (as root; see scripts/engine.sh for what it installs)
+# usage: scripts/e2e.sh BKLOG [--no-check] [--only TEXT] [--work DIR]     (as root; see scripts/engine.sh for what it installs)
 #
-#   --check  also `bklog check`: its verdicts against the files in the images
-#   --only   only the scenarios whose name holds TEXT (the names stand in scripts/e2e/scenarios.py and freshness.py; `live` is the pipe)
-#   --work   keep contexts and logs in DIR
+#   --no-check  without `bklog check` and `bklog run`, whose verdicts are held against the files in the images
+#   --only      only the scenarios whose name holds TEXT (the names stand in scripts/e2e/scenarios.py and freshness.py; `live` is the pipe,
+#               `run` is `bklog run`)
+#   --work      keep contexts and logs in DIR
 #
 # Every check prints an `ok` or a `FAIL` line; the last line is 'N passed, M failed'. Exit code 0 when nothing failed.
 # Without an engine nothing is tested, and that is a failure.

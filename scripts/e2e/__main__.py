@@ -1,6 +1,6 @@
 """End-to-end test of bklog with a real Docker engine; scripts/e2e.sh starts the engine and calls this.
 
-usage: python3 scripts/e2e BKLOG [--check] [--only TEXT] [--work DIR]
+usage: python3 scripts/e2e BKLOG [--no-check] [--only TEXT] [--work DIR]
        python3 scripts/e2e --record DIR
 """
 
@@ -15,6 +15,7 @@ import traceback
 import compare
 import live
 import recording
+import run
 from engine import Engine, EngineError
 from freshness import FRESHNESS
 from scenarios import SCENARIOS, Workshop
@@ -43,19 +44,19 @@ class Checks:
 
 
 def test(bklog, only, work, freshness):
-    """Runs all scenarios whose name holds `only`, with `freshness` also `bklog check`; gives the exit code."""
+    """Runs all scenarios whose name holds `only`, with `freshness` also `bklog check` and `run`; gives the exit code."""
     checks, workshop = Checks(), Workshop(work)
     logs = pathlib.Path(work) / "logs"
     logs.mkdir()
-    parts = [(scenario.__name__, scenario) for scenario in (*SCENARIOS, *FRESHNESS)] + [("live", None)]
+    parts = [(scenario.__name__, scenario) for scenario in (*SCENARIOS, *FRESHNESS)] + [("live", live.check_live), ("run", run.check_run)]
     for name, scenario in parts:
         if only not in name:
             continue
         began, before = time.monotonic(), checks.failed
         try:
-            if scenario is None:
-                live.check_live(checks, workshop, bklog)
-            else:
+            if name == "live" or name == "run" and freshness:
+                scenario(checks, workshop, bklog)
+            elif name != "run":
                 for made in scenario(workshop):
                     log = logs / f"{made.name}.log"
                     log.write_bytes(made.log)
@@ -77,7 +78,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bklog", nargs="?", help="the program under test")
     parser.add_argument("--only", default="", metavar="TEXT", help="only scenarios whose function's name holds TEXT")
-    parser.add_argument("--check", action="store_true", help="also hold the verdicts of `bklog check` against the images")
+    parser.add_argument("--no-check", action="store_true", help="do not hold the verdicts of `bklog check` and `run` against the images")
     parser.add_argument("--work", help="directory for contexts and logs; kept (default: a temporary one, removed)")
     parser.add_argument("--record", metavar="DIR", help="write the logs and their truth to DIR instead of testing")
     options = parser.parse_args()
@@ -97,7 +98,7 @@ def main():
         bklog = pathlib.Path(options.bklog).resolve()
         if not bklog.is_file():
             parser.error(f"{options.bklog}: no such program")
-        return test(bklog, options.only, work, options.check)
+        return test(bklog, options.only, work, not options.no_check)
 
 
 if __name__ == "__main__":

@@ -49,6 +49,8 @@ class Image:
     layers: int
     onbuild: list
     files: dict
+    # What `docker save` writes.
+    archive: bytes
 
     def text(self, path):
         """The text of a file in the image, or None where there is no such file."""
@@ -175,7 +177,8 @@ class Engine:
     def image(self, name):
         """Reads an image out of the engine: its id (inspect), history and layers (save), files (create and export)."""
         inspected = json.loads(self.call("image", "inspect", name))[0]
-        with tarfile.open(fileobj=io.BytesIO(self.call("save", name))) as saved:
+        archive = self.call("save", name)
+        with tarfile.open(fileobj=io.BytesIO(archive)) as saved:
             manifest = json.load(saved.extractfile("manifest.json"))[0]
             config = json.load(saved.extractfile(manifest["Config"]))
         history = [History(parse_time(entry["created"]), entry.get("created_by", ""), entry.get("empty_layer", False))
@@ -190,4 +193,4 @@ class Engine:
             for member in flat:
                 if member.isfile() and not member.name.startswith(("bin/", "sbin/", "usr/")):
                     files[member.name] = flat.extractfile(member).read()
-        return Image(inspected["Id"], history, len(config["rootfs"]["diff_ids"]), inspected["Config"].get("OnBuild") or [], files)
+        return Image(inspected["Id"], history, len(config["rootfs"]["diff_ids"]), inspected["Config"].get("OnBuild") or [], files, archive)

@@ -37,6 +37,8 @@ class Checkout:
     copied: list
     # The cache-bust argument: the value passed (None: not passed), and the value that the step printed, read from the image.
     bust: list = dataclasses.field(default_factory=list)
+    # What `docker save` wrote of the image of the log's last build.
+    archive: bytes = None
 
 
 class Repository:
@@ -112,7 +114,7 @@ def life_of_a_commit(workshop):
         one = copied(made, 0, truth, ". .", committed, "app")
         expect(problems, one, status, fresh)
         recording = record(name, what, [made], [truth], problems, text)
-        recording.checkout = Checkout(str(context), repository.head(), recording.commands, [one])
+        recording.checkout = Checkout(str(context), repository.head(), recording.commands, [one], archive=made.image.archive)
         return recording
 
     repository.commit("First version", first)
@@ -162,7 +164,7 @@ def ten_services(workshop):
                 same(problems, f"shared-libs of build {one.build}", one.truth, shared)
         recording = record(name, what, recordings, truths, problems, dockerfile(SERVICES[0]))
         recording.log = log
-        recording.checkout = Checkout(str(context), repository.head(), recording.commands, made_copies, busts)
+        recording.checkout = Checkout(str(context), repository.head(), recording.commands, made_copies, busts, recordings[-1].image.archive)
         return recording
 
     yield rebuild("services-first", "ten services in one log, bust passed, first build", "1700000001", "fresh")
@@ -193,7 +195,7 @@ def hosted_bust(workshop):
         one = copied(made, 0, truth, "src", repository.files("src"), "app")
         recording = record(name, what, [made], [truth], problems, text)
         recording.checkout = Checkout(str(context), repository.head(), recording.commands, [one],
-                                      [{"argument": "CACHEBUST", "passed": value if option == "CACHEBUST" else None, "printed": seen}])
+                                      [{"argument": "CACHEBUST", "passed": value if option == "CACHEBUST" else None, "printed": seen}], made.image.archive)
         yield recording
 
 

@@ -193,7 +193,7 @@ fn script_of(words: &[String], cwd: &Path) -> Option<(String, PathBuf)> {
     Some((String::from_utf8_lossy(&bytes).into_owned(), cwd.to_owned()))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -201,6 +201,7 @@ mod tests {
         shlex::split(text).unwrap()
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_note_is_read_as_it_was_written() {
         let dir = tempfile::tempdir().unwrap();

@@ -6,6 +6,7 @@ use super::exit_code;
 use crate::{
     log::source::SourceError,
     policy::PolicyError,
+    redact,
     report::{escape, text::style},
 };
 
@@ -171,7 +172,7 @@ impl CliError {
         // Nobody is left to tell when standard error is gone too.
         let word =
             if matches!(self, Self::Remark(_)) { style::painted(style::BOLD, "note:") } else { style::painted(style::BAD, "error:") };
-        let _ = writeln!(out, "{word} {}", escape::terminal(&self.to_string()));
+        let _ = writeln!(out, "{word} {}", escape::terminal(&redact::text(&self.to_string())));
         if let Some(hint) = self.hint() {
             let _ = writeln!(out, "  hint: {hint}");
         }

@@ -196,11 +196,12 @@ mod with_history {
             notes: &mut Vec<String>,
         ) -> Result<Option<History>, CliError> {
             let named = self.history.is_some() || policy.history.is_some();
-            if !named && !self.records(log.is_run) {
+            if !named && !log.is_run && !self.record {
                 return Ok(None);
             }
             let root = match ledger::root(self.history.as_deref(), policy) {
                 Ok(root) => root,
+                Err(_) if self.no_record => return Ok(None),
                 Err(_) if log.is_run && !self.record => {
                     let why = "there is no place for the history; give --history DIR, or set BKLOG_HISTORY";
                     notes.push(format!("the run is not recorded: {why}"));
@@ -208,7 +209,7 @@ mod with_history {
                 }
                 Err(error) => return Err(error),
             };
-            if !named && !root.exists() {
+            if !named && !root.exists() && self.records(log.is_run) {
                 notes.push(format!(
                     "the history begins in {}; --history, BKLOG_HISTORY or bklog.toml name another place, --no-record keeps none",
                     root.display()

@@ -4,7 +4,7 @@ use std::{
     io::{self, Read, Write},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -114,6 +114,48 @@ impl Progress {
             bar.set_draw_target(target);
         }
         result
+    }
+}
+
+/// Signals that are meant for the command that `run` runs: it is told, and says its last lines.
+#[derive(Debug, Default)]
+pub(super) struct PassedOn {
+    /// The signal that came last; 0 where none did.
+    last: Arc<AtomicUsize>,
+}
+
+impl PassedOn {
+    /// Catches the signals that ask a program to end. Where signals cannot be handled, they end this one.
+    #[cfg(unix)]
+    pub(super) fn new() -> Self {
+        let passed = Self::default();
+        for (signal, name) in Self::SIGNALS.into_iter().zip(1..) {
+            let _ = signal_hook::flag::register_usize(signal.0, Arc::clone(&passed.last), name);
+        }
+        passed
+    }
+
+    /// Nothing is passed on where programs are not asked to end by signals.
+    #[cfg(not(unix))]
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    #[cfg(unix)]
+    const SIGNALS: [(i32, &str); 3] =
+        [(signal_hook::consts::SIGTERM, "TERM"), (signal_hook::consts::SIGHUP, "HUP"), (signal_hook::consts::SIGQUIT, "QUIT")];
+
+    /// Sends what has come in to a process.
+    pub(super) fn to(&self, process: u32) {
+        let at = self.last.swap(0, Ordering::Relaxed);
+        #[cfg(unix)]
+        if let Some((_, name)) = at.checked_sub(1).and_then(|at| Self::SIGNALS.get(at)) {
+            // The standard library can only kill. A process that is gone already needs no signal.
+            let _ =
+                std::process::Command::new("kill").args(["-s", name, &process.to_string()]).stderr(std::process::Stdio::null()).status();
+        }
+        #[cfg(not(unix))]
+        let _ = (at, process);
     }
 }
 

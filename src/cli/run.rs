@@ -6,6 +6,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
+    time::Duration,
 };
 
 use clap::Args;
@@ -16,7 +17,7 @@ use super::{
     error::CliError,
     exit_code,
     judging::{Judged, working_directory},
-    live::{Progress, outlive_the_first_interrupt},
+    live::{PassedOn, Progress, outlive_the_first_interrupt},
     overall::Overall,
 };
 use crate::{
@@ -49,6 +50,9 @@ struct Piece {
 /// Pieces that wait to be read; a command that writes faster than that is slowed down, as by any pipe.
 const WAITING_PIECES: usize = 64;
 
+/// A signal is passed on after so long at the latest.
+const SIGNAL_DELAY: Duration = Duration::from_millis(100);
+
 /// The size of a piece.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -61,6 +65,7 @@ pub(super) fn run(args: &RunArgs, color: anstream::ColorChoice) -> Result<u8, Cl
     let watch = if build_command::is_build(&words) { None } else { Watch::new() };
     let mut child = spawn(&args.command, watch.as_ref())?;
     outlive_the_first_interrupt();
+    let passed_on = PassedOn::new();
     let progress = Progress::new(checking.quiet);
     let (sender, pieces) = mpsc::sync_channel(WAITING_PIECES);
     for (stream, is_error) in streams(&mut child) {
@@ -75,7 +80,13 @@ pub(super) fn run(args: &RunArgs, color: anstream::ColorChoice) -> Result<u8, Cl
         builds.push(build);
     }));
     let mut gone = false;
-    for Piece { bytes, is_error } in pieces {
+    loop {
+        passed_on.to(child.id());
+        let Piece { bytes, is_error } = match pieces.recv_timeout(SIGNAL_DELAY) {
+            Ok(piece) => piece,
+            Err(mpsc::RecvTimeoutError::Timeout) => continue,
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+        };
         if !checking.quiet && !gone {
             // The build goes on without a reader: stopping it would be worse than not showing it.
             gone = progress.aside(bytes.ends_with(b"\n"), || show(&bytes, is_error)).is_err();

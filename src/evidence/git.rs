@@ -5,10 +5,12 @@
 //! 20,000 files). Every call uses `--no-optional-locks`, so that looking never writes the index, and
 //! `-z` outputs, so that paths are bytes and need no unquoting.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 mod parse;
 
@@ -91,6 +93,8 @@ pub struct Repository {
     root: Option<PathBuf>,
     git_dir: PathBuf,
     shallow: bool,
+    /// The commits that names were found to mean: asked once each.
+    commits: Arc<Mutex<HashMap<String, String>>>,
 }
 
 /// A commit's data for people.
@@ -140,23 +144,41 @@ impl Repository {
         if !dir.is_dir() {
             return Err(GitError::NoDirectory(dir.to_owned()));
         }
-        let mut repository = Self { program: program.to_owned(), dir: dir.to_owned(), root: None, git_dir: PathBuf::new(), shallow: false };
-        let answer = repository.text(&[
-            "rev-parse",
-            "--is-bare-repository",
-            "--is-shallow-repository",
-            "--is-inside-work-tree",
-            "--absolute-git-dir",
-        ])?;
-        let mut lines = answer.split('\n');
-        let bare = lines.next() == Some("true");
-        repository.shallow = lines.next() == Some("true");
-        let inside = lines.next() == Some("true");
-        repository.git_dir = PathBuf::from(lines.next().unwrap_or_default());
+        let mut repository = Self {
+            program: program.to_owned(),
+            dir: dir.to_owned(),
+            root: None,
+            git_dir: PathBuf::new(),
+            shallow: false,
+            commits: Arc::default(),
+        };
+        let questions = ["--is-bare-repository", "--is-shallow-repository", "--is-inside-work-tree", "--absolute-git-dir"];
+        // One process is asked for everything. The last two questions are errors where there is no work tree or no commit yet; what was
+        // answered before stands on its output all the same.
+        let args: Vec<&str> = ["rev-parse"].into_iter().chain(questions).chain(["--show-toplevel", "HEAD^{commit}"]).collect();
+        let out = repository.output(&args)?;
+        let mut lines = out.stdout.split(|byte| *byte == b'\n');
+        let bare = lines.next() == Some(b"true");
+        repository.shallow = lines.next() == Some(b"true");
+        let inside = lines.next() == Some(b"true");
+        let Some(git_dir) = lines.next().filter(|line| !line.is_empty()) else {
+            return Err(repository.failure("rev-parse", &out.stderr));
+        };
+        repository.git_dir = bytes_to_path(git_dir);
         if !bare && inside {
-            let root = repository.run(&["rev-parse", "--show-toplevel"])?;
-            let root = root.strip_suffix(b"\n").unwrap_or(&root);
-            repository.root = Some(bytes_to_path(root));
+            let rest: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).collect();
+            repository.root = Some(match rest.as_slice() {
+                [root, head] if out.status.success() && parse::is_object_id(head) => {
+                    let head = String::from_utf8_lossy(head).into_owned();
+                    repository.remember(&["HEAD", &head], &head);
+                    bytes_to_path(root)
+                }
+                // No commit yet, or a path of several lines.
+                _ => {
+                    let root = repository.run(&["rev-parse", "--show-toplevel"])?;
+                    bytes_to_path(root.strip_suffix(b"\n").unwrap_or(&root))
+                }
+            });
         }
         Ok(repository)
     }
@@ -190,6 +212,11 @@ impl Repository {
         self.shallow
     }
 
+    fn remember(&self, names: &[&str], commit: &str) {
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        commits.extend(names.iter().map(|name| ((*name).to_owned(), commit.to_owned())));
+    }
+
     /// The commit of HEAD.
     ///
     /// # Errors
@@ -214,6 +241,9 @@ impl Repository {
         if revision.is_empty() || revision.contains('\0') {
             return Err(GitError::UnknownRevision { revision: revision.to_owned() });
         }
+        if let Some(known) = self.commits.lock().unwrap_or_else(PoisonError::into_inner).get(revision) {
+            return Ok(known.clone());
+        }
         let spec = format!("{revision}^{{commit}}");
         let result = self.output(&["rev-parse", "--verify", "--quiet", "--end-of-options", &spec]);
         match result {
@@ -221,7 +251,11 @@ impl Repository {
                 let text = String::from_utf8_lossy(&out.stdout);
                 // An old git prints the option that it does not know before the id.
                 let id = text.lines().last().unwrap_or_default().trim();
-                if parse::is_object_id(id.as_bytes()) { Ok(id.to_owned()) } else { Err(unknown()) }
+                if !parse::is_object_id(id.as_bytes()) {
+                    return Err(unknown());
+                }
+                self.remember(&[revision, id], id);
+                Ok(id.to_owned())
             }
             Ok(_) => Err(unknown()),
             Err(error) => Err(error),
@@ -356,59 +390,36 @@ impl Repository {
         if paths.iter().any(|path| path.contains(&b'\n')) {
             return Err(GitError::Unreadable("hash-object"));
         }
-        let mut child = self
-            .command(root)
-            .args(["hash-object", "--stdin-paths"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(spawn_error)?;
-        let input = child.stdin.take();
-        // Written beside the reading: with many paths both pipes fill.
-        let out = std::thread::scope(|scope| {
-            scope.spawn(move || {
-                let Some(mut input) = input.map(std::io::BufWriter::new) else {
-                    return;
-                };
-                for path in paths {
-                    // A git that stops early says why on its standard error.
-                    if input.write_all(path).and_then(|()| input.write_all(b"\n")).is_err() {
-                        return;
-                    }
-                }
-            });
-            child.wait_with_output()
-        })?;
-        if !out.status.success() {
-            return Err(self.failure("hash-object", &out.stderr));
-        }
-        let ids: Vec<String> = String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect();
+        let mut command = self.command(root);
+        command.args(["hash-object", "--stdin-paths"]);
+        let out =
+            self.feed("hash-object", command, &paths.iter().flat_map(|path| [path.as_slice(), b"\n"]).collect::<Vec<_>>().concat())?;
+        let ids: Vec<String> = String::from_utf8_lossy(&out).lines().map(str::to_owned).collect();
         if ids.len() == paths.len() { Ok(ids) } else { Err(GitError::Unreadable("hash-object")) }
     }
 
-    /// The blobs that a path had before and after the last `depth` commits that changed it, the newest first.
+    /// The blobs that paths had before and after the last `depth` commits, as pairs of path and blob.
+    ///
+    /// The commits are those of the whole history, so that the cost is bounded whatever the paths; two processes for all of them.
     ///
     /// # Errors
     /// [`GitError::UnknownRevision`], [`GitError::Shallow`].
-    pub fn past_blobs(&self, revision: &str, path: &[u8], depth: usize) -> Result<Vec<String>, GitError> {
+    pub fn past_blobs(&self, revision: &str, paths: &[Vec<u8>], depth: usize) -> Result<Vec<(Vec<u8>, String)>, GitError> {
+        /// Longer command lines are not sure to be taken.
+        const MOST_NAMED_BYTES: usize = 64 * 1024;
         let commit = self.resolve(revision)?;
-        let mut command = self.command(self.root.as_deref().unwrap_or(&self.dir));
-        command.args([
-            "--literal-pathspecs",
-            "log",
-            "--format=",
-            "--raw",
-            "-z",
-            "--no-abbrev",
-            "--no-renames",
-            "--no-show-signature",
-            "-m",
-        ]);
-        command.arg(format!("-{depth}")).arg(&commit).arg("--").arg(bytes_to_path(path));
-        let out = self.finish("log", command)?;
-        let changes = parse::raw_diff(&out).ok_or(GitError::Unreadable("log"))?;
-        Ok(changes.into_iter().flat_map(|change| [change.new_id, change.old_id]).collect())
+        let dir = self.root.as_deref().unwrap_or(&self.dir);
+        let commits = self.run_in(dir, &["rev-list", &format!("--max-count={depth}"), &commit])?;
+        let mut command = self.command(dir);
+        command.args(["--literal-pathspecs", "diff-tree", "--stdin", "-r", "--root", "-m", "--raw", "-z", "--no-abbrev", "--no-renames"]);
+        command.args(["--no-commit-id", "--no-ext-diff"]);
+        let named: usize = paths.iter().map(|path| path.len() + 1).sum();
+        if named <= MOST_NAMED_BYTES {
+            command.arg("--").args(paths.iter().map(|path| bytes_to_path(path)));
+        }
+        let out = self.feed("diff-tree", command, &commits)?;
+        let changes = parse::raw_diff(&out).ok_or(GitError::Unreadable("diff-tree"))?;
+        Ok(changes.into_iter().flat_map(|change| [(change.path.clone(), change.new_id), (change.path, change.old_id)]).collect())
     }
 
     /// Starts a reader of many objects' contents (`cat-file --batch`).
@@ -485,8 +496,16 @@ impl Repository {
         if out.status.success() { Ok(out.stdout) } else { Err(self.failure(name, &out.stderr)) }
     }
 
-    fn text(&self, args: &[&str]) -> Result<String, GitError> {
-        Ok(String::from_utf8_lossy(&self.run(args)?).into_owned())
+    /// Runs a command that reads `input`.
+    fn feed(&self, name: &str, mut command: Command, input: &[u8]) -> Result<Vec<u8>, GitError> {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(spawn_error)?;
+        let stdin = child.stdin.take();
+        // Written beside the reading: with much of it both pipes fill. A git that stops early says why on its standard error.
+        let out = std::thread::scope(|scope| {
+            scope.spawn(move || stdin.and_then(|mut stdin| stdin.write_all(input).ok()));
+            child.wait_with_output()
+        })?;
+        if out.status.success() { Ok(out.stdout) } else { Err(self.failure(name, &out.stderr)) }
     }
 
     /// Turns what git said into an error that says what to do.

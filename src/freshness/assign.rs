@@ -169,7 +169,8 @@ impl<'d> Known<'d> {
             for step in build.steps.iter().filter(|step| step.is_command() && belongs(step, self.target, only)) {
                 let (Some(number), Some(total)) = (step.parts.number, step.parts.total) else { continue };
                 match index.find(step.parts.stage.as_deref(), number, total, step.instruction()).map(|found| found.agreement) {
-                    Some(Agreement::Exact | Agreement::Template) => same += 1,
+                    // Where only the text agrees, the base has triggers or a line came in since.
+                    Some(Agreement::Exact | Agreement::Template | Agreement::Text) => same += 1,
                     // A build argument that is not known here.
                     Some(Agreement::Number) if step.parts.keyword == Some("RUN") => {}
                     _ => other += 1,

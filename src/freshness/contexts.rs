@@ -232,7 +232,7 @@ impl Judge<'_> {
             target: target.name.clone(),
             prefix: String::from_utf8_lossy(&prefix).into_owned(),
             listing: listing.clone(),
-            copies: replayed.after.clone(),
+            copies: Vec::new(),
         });
         // Of one key the state after the last sync counts, whichever target it was.
         for sync in self.report.syncs.iter_mut().filter(|sync| sync.key == key) {

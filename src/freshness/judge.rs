@@ -298,6 +298,9 @@ impl<'a> Judge<'a> {
                 {
                     self.note(format!("git: {error}"));
                 }
+                if let Some(Err(error)) = self.input.since.map(|since| reference.work.repository().resolve(since)) {
+                    self.note(format!("--since: {error}"));
+                }
                 Some(Rc::new(reference))
             }
             // Who names no commit may well build outside of git.

@@ -325,8 +325,8 @@ impl FileJudge<'_> {
         let Some(reference) = self.state.reference.as_ref().filter(|reference| reference.known) else {
             return false;
         };
-        let past = reference.work.repository().past_blobs(&reference.commit, &self.full(path), HISTORY_DEPTH);
-        past.unwrap_or_default().iter().any(|id| held.is_blob(id) == Some(true))
+        let past = reference.work.repository().past_blobs(&reference.commit, &[self.full(path)], HISTORY_DEPTH);
+        past.unwrap_or_default().iter().any(|(_, id)| held.is_blob(id) == Some(true))
     }
 
     fn is_tracked(&self, path: &str) -> bool {

@@ -103,6 +103,10 @@ pub(super) fn judge_local(step: &Step, taken: &Use, state: &ContextState) -> Jud
         judged.because = format!("the commit {} is not in the repository that was built, so its files cannot be compared", short(&commit));
         return judged;
     }
+    if let Some(missing) = missing_source(taken, state) {
+        let because = format!("{missing} is not in the context now, so this tree is not the one that was built");
+        return Judged::plain(Verdict::Unknown, &because);
+    }
     let cached = step.status == Status::Cached;
     let Some(replayed) = &state.replayed else {
         let because = "the builder is sent the whole context at each build and compares contents";
@@ -164,6 +168,20 @@ pub(super) fn judge_local(step: &Step, taken: &Use, state: &ContextState) -> Jud
         judged.help = "build them in the Dockerfile, or before each build of the image";
     }
     judged
+}
+
+/// A source that is named and not there: a build with it would have failed, so it had another tree.
+fn missing_source<'u>(taken: &'u Use, state: &ContextState) -> Option<&'u str> {
+    taken.sources.iter().map(String::as_str).find(|source| {
+        let plain = !source.starts_with("<<") && !source.contains(['*', '?', '[', '\\', '$']);
+        let clean = crate::evidence::go_match::below_root(source);
+        let clean = clean.trim_matches('/');
+        let here = |entry: &Entry| entry.path.strip_prefix(clean).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        // What a link on the way leads to is listed under its own name.
+        let through_link =
+            || state.listing.entries.iter().any(|entry| entry.is_symlink() && clean.starts_with(&format!("{}/", entry.path)));
+        plain && !clean.is_empty() && clean != "." && !state.listing.entries.iter().any(here) && !through_link()
+    })
 }
 
 /// True where all that a step takes is unknown to git, and the commit is not that of the baseline: nobody but their maker knows whether
@@ -275,12 +293,13 @@ fn judge_unread(unread: Vec<String>, step: &Step, taken: &Use, state: &ContextSt
     if changed.is_empty() {
         return Judged::plain(Verdict::Fresh, "the image shows that the builder had the changed files as they are to be");
     }
+    let taken_now: HashSet<&str> = changed.iter().map(String::as_str).collect();
     let read: u64 = state
         .listing
         .entries
         .iter()
         .zip(&state.listing.sizes.contents)
-        .filter(|(entry, _)| changed.contains(&entry.path))
+        .filter(|(entry, _)| taken_now.contains(entry.path.as_str()))
         .map(|(_, size)| *size)
         .fold(state.listing.sizes.listing, u64::saturating_add);
     let sent = state.figure.is_some_and(|figure| figure.least >= read || figure.fits(read)) && !replayed.nothing_read;

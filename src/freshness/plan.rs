@@ -38,7 +38,12 @@ impl Source {
             Ok(metadata) if metadata.len() > MAX_DOCKERFILE => Self::Missing(format!("{} is too large", path.display())),
             _ => match std::fs::read(path) {
                 Ok(bytes) => Self::Read(bytes, Some(path.clone())),
-                Err(cause) => Self::Missing(format!("{} cannot be read: {cause}", path.display())),
+                Err(cause) => {
+                    let shown = path.display();
+                    Self::Missing(format!(
+                        "the Dockerfile {shown} cannot be read: {cause}; name the one that was built with --file, or in --build"
+                    ))
+                }
             },
         }
     }
@@ -213,6 +218,23 @@ impl<'d> View<'d> {
         let text = step.instruction();
         let found = self.index.find(stage, number, parts.total?, text)?;
         Some(Located { stage: found.stage, line: found.line, agreement: found.agreement })
+    }
+
+    /// Says whether this Dockerfile can have given the steps of a build: more of them are in it than are not.
+    pub fn agrees(&self, build: &Build, steps: &[&Step], names: &[&str]) -> bool {
+        if build.format == Format::Legacy {
+            return true;
+        }
+        let (mut here, mut elsewhere) = (0, 0);
+        for step in steps.iter().filter(|step| step.is_command()) {
+            match self.locate(build, step, names).map(|found| found.agreement) {
+                Some(Agreement::Exact | Agreement::Template | Agreement::Text) => here += 1,
+                // A RUN whose build argument is not known here.
+                Some(Agreement::Number) if step.parts.keyword == Some("RUN") => {}
+                _ => elsewhere += 1,
+            }
+        }
+        here >= elsewhere
     }
 
     /// What the command at a place takes.

@@ -80,9 +80,18 @@ impl Judge<'_> {
         let options = plan::options(target);
         let disk_view = on_disk.as_ref().map(|file| View::new(file, &options));
         let old_view = old_file.as_ref().map(|file| View::new(file, &options));
-        let view = if old.is_some() { old_view.as_ref() } else { disk_view.as_ref() };
         let steps: Vec<&Step> =
             build.steps.iter().filter(|step| step.parts.kind == Kind::Instruction && plan::belongs(step, target, only)).collect();
+        let view = if old.is_some() { old_view.as_ref() } else { disk_view.as_ref() };
+        let view = view.filter(|view| old.is_some() || view.agrees(build, &steps, names));
+        if view.is_none() && old.is_none() && disk_view.is_some() {
+            let file = target.dockerfile_path.as_ref().map_or_else(|| "its Dockerfile".to_owned(), |path| path.display().to_string());
+            self.note(format!(
+                "build {}: {file} does not have the steps of the log: it changed since, or another one was built (--file); what the steps take is \
+                 read from the log",
+                number + 1
+            ));
+        }
 
         let uses: Vec<StepUses<'_, '_>> = steps.iter().map(|step| uses_of(build, step, target, view, names)).collect();
         let mut contexts = Contexts::new();

@@ -6,8 +6,8 @@ use std::path::Path;
 use crate::evidence::context::content::{ContentId, WorkTree, old_versions};
 use crate::evidence::git::{GitError, Repository, StatusKind, TreeEntry};
 
-/// How far back a dirty file is looked for in the history of its path.
-pub(super) const HISTORY_DEPTH: usize = 100;
+/// How many commits back a dirty file is looked for.
+pub(super) const HISTORY_DEPTH: usize = 2_000;
 
 /// A work tree with the commit that it is to be.
 #[derive(Debug)]

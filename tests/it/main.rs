@@ -1,8 +1,14 @@
 //! The integration tests, in one binary because each one links the whole library again.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a panic in a test is the failure that the test is for")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic in a test is the failure that the test is for")]
 
 mod build_plans;
+#[cfg(unix)]
+mod check;
+#[cfg(unix)]
+mod ci;
 mod cli;
+#[cfg(unix)]
+mod common;
 mod degradation;
 mod format;
 #[cfg(feature = "history")]
@@ -13,5 +19,7 @@ mod printer_model;
 mod records;
 mod regressions;
 mod robustness;
+#[cfg(unix)]
+mod run;
 mod typed_fields;
 mod verdicts;

@@ -219,7 +219,10 @@ impl Blobs {
     fn json<T: for<'de> Deserialize<'de>>(&self, name: &str) -> io::Result<T> {
         let mut bytes = Vec::new();
         self.read(name)?.take(MAX_JSON).read_to_end(&mut bytes)?;
-        serde_json::from_slice(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{name}: {error}")))
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let what = if error.is_eof() { "it breaks off; save the image again".to_owned() } else { error.to_string() };
+            io::Error::new(io::ErrorKind::InvalidData, format!("{name}: {what}"))
+        })
     }
 }
 

@@ -118,7 +118,7 @@ impl CheckReport {
 
     /// Says which run it is of.
     pub fn of_run(mut self, mut run: RunHead, redactor: &Redactor) -> Self {
-        for text in [&mut run.project, &mut run.commit, &mut run.branch].into_iter().flatten() {
+        for text in [&mut run.project, &mut run.commit, &mut run.branch, &mut run.recorded].into_iter().flatten() {
             redactor.clean(text);
         }
         self.run = run;

@@ -1,7 +1,7 @@
 //! Text for people: the table of `show` and the summary of the live pipe.
 //!
 //! Colour is always written; the stream behind takes it out where it is not wanted. Everything that came out of a log goes through
-//! [`super::escape::terminal`].
+//! [`super::escape::ci`].
 
 pub mod style;
 mod table;
@@ -66,9 +66,9 @@ impl ShowText {
     /// Says first of which run the builds are, and marks the steps that hold old code.
     pub fn of_run(mut self, report: &CheckReport) -> Self {
         let run = report.run();
-        self.head.extend(run.project.as_ref().map(|project| painted(BOLD, escape::terminal(project))));
-        let commit = run.commit.as_ref().map(|commit| format!("commit {}", escape::terminal(commit.get(..7).unwrap_or(commit))));
-        let branch = run.branch.as_ref().map(|branch| format!("on {}", escape::terminal(branch)));
+        self.head.extend(run.project.as_ref().map(|project| painted(BOLD, escape::ci(project))));
+        let commit = run.commit.as_ref().map(|commit| format!("commit {}", escape::ci(commit.get(..7).unwrap_or(commit))));
+        let branch = run.branch.as_ref().map(|branch| format!("on {}", escape::ci(branch)));
         self.head.extend(commit.map(|commit| commit + &branch.map_or(String::new(), |branch| format!(" {branch}"))));
         self.verdicts = report.verdicts().iter().map(|verdict| ((verdict.build, verdict.index), verdict.verdict)).collect();
         self
@@ -89,7 +89,7 @@ impl ShowText {
 impl BuildWriter for ShowText {
     fn log(&mut self, name: &str, out: &mut dyn Write) -> io::Result<()> {
         self.separate(out)?;
-        writeln!(out, "{}", painted(BOLD, escape::terminal(name)))
+        writeln!(out, "{}", painted(BOLD, escape::ci(name)))
     }
 
     fn build(&mut self, build: &Redacted<Build>, out: &mut dyn Write) -> io::Result<()> {
@@ -131,10 +131,10 @@ pub fn headline(build: &Build) -> String {
         parts.push(format!("{} {}", units::duration(duration.seconds), painted(DIM, format!("({source})"))));
     }
     if let Some(name) = build.image.names.first() {
-        parts.push(escape::terminal(name).into_owned());
+        parts.push(escape::ci(name).into_owned());
     }
     if let (Some(builder), Some(driver)) = (&build.builder, &build.driver) {
-        parts.push(painted(DIM, format!("builder {} ({})", escape::terminal(builder), escape::terminal(driver))));
+        parts.push(painted(DIM, format!("builder {} ({})", escape::ci(builder), escape::ci(driver))));
     }
     parts.join(&painted(DIM, " · "))
 }

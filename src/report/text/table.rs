@@ -107,7 +107,7 @@ fn rows(steps: &[&Step], order: Order, savings: &Savings, verdict: &dyn Fn(&Step
         before = Some(these);
         let mut place = String::new();
         for (word, width) in these.iter().zip(&widths).filter(|(_, width)| **width > 0) {
-            let word = if repeated { Cow::Borrowed("") } else { escape::terminal(word.as_deref().unwrap_or_default()) };
+            let word = if repeated { Cow::Borrowed("") } else { escape::ci(word.as_deref().unwrap_or_default()) };
             place += &pad_str(&word, *width, Alignment::Left, None);
             place.push(' ');
         }
@@ -136,7 +136,7 @@ fn instruction(step: &Step) -> String {
         return painted(DIM, "(its name is not in the log)");
     }
     let text = if step.parts.number.is_some() { step.instruction() } else { step.name.as_str() };
-    let text = escape::terminal(text);
+    let text = escape::ci(text);
     match text.split_once("@sha256:") {
         Some((name, digest)) if digest.len() >= 64 => {
             format!("{name}@{}{}", &digest.get(..7).unwrap_or(digest), digest.get(64..).unwrap_or_default())

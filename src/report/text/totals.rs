@@ -91,13 +91,13 @@ pub fn write(build: &Build, savings: &Savings, width: usize, out: &mut dyn Write
         line("cache to", "inline, within the image".to_owned())?;
     }
     if let Some(digest) = &build.image.digest {
-        line("image", escape::terminal(digest).into_owned())?;
+        line("image", escape::ci(digest).into_owned())?;
     }
     if let Some(path) = critical_path(build) {
         line("waited for", path)?;
     }
     for warning in build.warnings.iter().chain(build.steps.iter().flat_map(|step| &step.warnings)) {
-        line("warning", painted(WARN, escape::terminal(warning)))?;
+        line("warning", painted(WARN, escape::ci(warning)))?;
     }
     if build.interleaved {
         line(
@@ -117,7 +117,7 @@ pub fn write(build: &Build, savings: &Savings, width: usize, out: &mut dyn Write
         let text = format!(
             "{} not from the build; the first is line {first}: {}",
             units::count(usize::try_from(build.foreign.count).unwrap_or(usize::MAX), "line"),
-            escape::terminal(text)
+            escape::ci(text)
         );
         line("note", painted(DIM, text))?;
     }
@@ -153,7 +153,7 @@ fn transfer(build: &Build) -> String {
         .filter_map(|step| {
             let size = units::bytes(step.transferred_bytes?);
             let time = step.seconds.map_or(String::new(), |seconds| format!(" in {}", units::duration(seconds)));
-            let target = step.parts.target.as_ref().map_or(String::new(), |target| format!("{} ", escape::terminal(target)));
+            let target = step.parts.target.as_ref().map_or(String::new(), |target| format!("{} ", escape::ci(target)));
             Some(format!("{target}{size}{time}"))
         })
         .collect();
@@ -161,7 +161,7 @@ fn transfer(build: &Build) -> String {
 }
 
 fn cache_transfer(transfer: &CacheTransfer) -> String {
-    let reference = escape::terminal(&transfer.reference);
+    let reference = escape::ci(&transfer.reference);
     if transfer.ok { reference.into_owned() } else { format!("{reference} {}", painted(BAD, "failed")) }
 }
 
@@ -189,9 +189,9 @@ fn failure(build: &Build, out: &mut dyn Write) -> io::Result<()> {
     for step in &failed {
         // A failing cache import is no failure of the build.
         let label = if build.outcome == Outcome::Succeeded { painted(WARN, "warning:") } else { painted(BAD, "error:") };
-        writeln!(out, "\n{label} {} {}", painted(DIM, format!("#{}", step.index)), escape::terminal(&step.name))?;
+        writeln!(out, "\n{label} {} {}", painted(DIM, format!("#{}", step.index)), escape::ci(&step.name))?;
         for line in step.error.as_deref().unwrap_or_default().lines() {
-            writeln!(out, "  {}", escape::terminal(line))?;
+            writeln!(out, "  {}", escape::ci(line))?;
         }
     }
     if build.outcome == Outcome::Succeeded {
@@ -199,16 +199,16 @@ fn failure(build: &Build, out: &mut dyn Write) -> io::Result<()> {
     }
     let output: Vec<&String> = build.error_output.iter().filter(|line| !line.starts_with(" > ")).collect();
     for line in &output[output.len().saturating_sub(SHOWN_OUTPUT)..] {
-        writeln!(out, "  {} {}", painted(DIM, "|"), escape::terminal(line))?;
+        writeln!(out, "  {} {}", painted(DIM, "|"), escape::ci(line))?;
     }
     let told = |error: &str| {
         failed.iter().any(|step| step.error.as_deref().is_some_and(|text| error.ends_with(text.lines().next().unwrap_or_default())))
     };
     for error in build.errors.iter().filter(|error| failed.is_empty() || !told(error)) {
-        writeln!(out, "\n{}", painted(BAD, escape::terminal(error)))?;
+        writeln!(out, "\n{}", painted(BAD, escape::ci(error)))?;
     }
     if let Some(at) = build.error_at.first() {
-        writeln!(out, "  {} {}", painted(DIM, "-->"), escape::terminal(at))?;
+        writeln!(out, "  {} {}", painted(DIM, "-->"), escape::ci(at))?;
     }
     Ok(())
 }

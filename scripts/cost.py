@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""What `bklog check` costs beside the build, on a large and on a small repository.
+
+usage: scripts/cost.py BKLOG [--history] [--files N] [--mib N] [--runs N] [--work DIR]
+
+Makes a repository of 20,000 tracked files and 500 MB with a commit that changes some of them and a few files that are not committed,
+and a log of a build of it. Then, with a warm page cache:
+
+  time    `check` against `git status` plus one read of the changed files: at most 1.5 times (user and system time of all processes,
+          and wall time, which counts on an idle machine only)
+  reads   every file of the work tree is opened at most once by `check` and the processes that it starts, beside those of git status
+          (counted by strace)
+  small   on a repository of 20 files: at most 50 ms beside the reading of the log
+
+With --history each is measured with a recorded run in the history. Exit code 1 when a limit is passed.
+"""
+
+import argparse
+import collections
+import os
+import pathlib
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+LIMIT, SMALL_LIMIT = 1.5, 0.050
+CHANGED, DIRTY = 200, 20
+LOG = """#1 [internal] load build definition from Dockerfile
+#1 transferring dockerfile: 80B done
+#1 DONE 0.0s
+
+#2 [internal] load .dockerignore
+#2 transferring context: 2B done
+#2 DONE 0.0s
+
+#3 [internal] load metadata for docker.io/library/busybox:1.35
+#3 DONE 0.0s
+
+#4 [1/3] FROM docker.io/library/busybox:1.35
+#4 DONE 0.0s
+
+#5 [internal] load build context
+#5 transferring context: {bytes} done
+#5 DONE 1.2s
+
+#6 [2/3] COPY . /app
+#6 CACHED
+
+#7 [3/3] RUN make -C /app
+#7 CACHED
+
+#8 exporting to image
+#8 exporting layers done
+#8 naming to docker.io/library/app done
+#8 DONE 0.0s
+"""
+
+
+def git(directory, *arguments):
+    """Runs git without the caller's settings."""
+    keep = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    keep |= {f"GIT_{who}_{what}": "t@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    keep |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
+    return subprocess.run(["git", *arguments], cwd=directory, env=keep, check=True, capture_output=True).stdout
+
+
+def repository(directory, files, size):
+    """A repository of so many files of so many bytes each, with two commits and some files that are not committed."""
+    directory.mkdir(parents=True)
+    git(directory, "init", "--quiet", "--initial-branch=main")
+    (directory / "Dockerfile").write_text("FROM busybox:1.35\nCOPY . /app\nRUN make -C /app\n")
+    (directory / ".dockerignore").write_text(".git\n")
+    block = bytes(range(256)) * (size // 256 + 1)
+    paths = [pathlib.Path(f"src/{n % 97:02d}/{n % 13:02d}/file{n:05d}.txt") for n in range(files)]
+    for number, path in enumerate(paths):
+        path = directory / path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"%d\n" % number + block[:size])
+    git(directory, "-c", "core.compression=0", "add", "--all")
+    git(directory, "commit", "--quiet", "-m", "first")
+    changed = paths[:: max(1, files // min(CHANGED, files))][:CHANGED]
+    for path in changed:
+        with open(directory / path, "ab") as file:
+            file.write(b"changed\n")
+    git(directory, "-c", "core.compression=0", "commit", "--quiet", "--all", "-m", "second")
+    dirty = paths[1 :: max(1, files // min(DIRTY, files))][:DIRTY]
+    for path in dirty:
+        with open(directory / path, "ab") as file:
+            file.write(b"not committed\n")
+    # The index must be newer than the files, or git has to read them anew each time.
+    time.sleep(1.1)
+    git(directory, "status")
+    return [directory / path for path in (*changed, *dirty)]
+
+
+def measure(command, directory, environment):
+    """Seconds of one run: user and system time of it and its children, and wall time."""
+    before, began = os.times(), time.monotonic()
+    done = subprocess.run(command, cwd=directory, env=environment, stdin=subprocess.DEVNULL, capture_output=True)
+    wall, after = time.monotonic() - began, os.times()
+    if done.returncode not in (0, 1):
+        sys.exit(f"{command}: exit {done.returncode}: {done.stderr.decode(errors='replace')[-500:]}")
+    return after.children_user - before.children_user + after.children_system - before.children_system, wall
+
+
+def best(command, directory, environment, runs):
+    """The median of the runs' CPU times and the least of their wall times, after one run that warms the cache."""
+    measure(command, directory, environment)
+    times = [measure(command, directory, environment) for _ in range(runs)]
+    return statistics.median(cpu for cpu, _ in times), min(wall for _, wall in times)
+
+
+def opened(command, directory, environment):
+    """How often each file of the work tree is opened, and the programs that ran."""
+    with tempfile.TemporaryDirectory() as place:
+        subprocess.run(["strace", "-ff", "-qq", "-y", "-e", "trace=openat,open,execve", "-o", f"{place}/t", *command],
+                       cwd=directory, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        counts, programs = collections.Counter(), []
+        for trace in pathlib.Path(place).iterdir():
+            text = trace.read_text(errors="replace")
+            programs += [" ".join(re.findall(r'"([^"]*)"', arguments)) for arguments in re.findall(r"^execve\(\"[^\"]*\", \[(.*?)\].* = 0$", text, re.M)]
+            for path in re.findall(r"^open(?:at)?\([^\n]*= \d+<([^>\n]*)>$", text, re.M):
+                path = pathlib.Path(path)
+                if path.is_file() and path.is_relative_to(directory) and ".git" not in path.relative_to(directory).parts:
+                    counts[path] += 1
+        return counts, programs
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bklog", type=pathlib.Path)
+    parser.add_argument("--history", action="store_true")
+    parser.add_argument("--files", type=int, default=20_000)
+    parser.add_argument("--mib", type=int, default=477, help="of all files together (477 MiB are 500 MB)")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--work", type=pathlib.Path, help="directory for the repositories; kept and used again")
+    options = parser.parse_args()
+    bklog, failed = str(options.bklog.resolve()), []
+    work = (options.work or pathlib.Path(tempfile.mkdtemp(prefix="bklog-cost-"))).resolve()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(work), "LC_ALL": "C.UTF-8", "GIT_CONFIG_NOSYSTEM": "1"}
+    try:
+        for name, files, mib in (("large", options.files, options.mib), ("small", 20, 0)):
+            place = work / f"{name}-{files}"
+            if not place.exists():
+                repository(place, files, max(200, mib * (1 << 20) // files))
+            changed = [place / line for line in git(place, "diff", "--name-only", "HEAD~1").decode().splitlines()]
+            log = work / f"{name}.log"
+            log.write_text(LOG.format(bytes="2.51MB" if name == "large" else "2.51kB"))
+            check = [bklog, "check", str(log), "--build", "docker build -t app .", "--since", "HEAD~1", "--format", "json"]
+            if options.history:
+                history = work / f"{name}-history"
+                shutil.rmtree(history, ignore_errors=True)
+                check += ["--history", str(history)]
+                measure([*check, "--record"], place, environment)
+            status = ["git", "--no-optional-locks", "status", "--porcelain=v2", "-z", "--untracked-files=all"]
+            check_cpu, check_wall = best(check, place, environment, options.runs)
+            if name == "large":
+                status_cpu, status_wall = best(status, place, environment, options.runs)
+                read_cpu, read_wall = best(["cat", *map(str, changed)], place, environment, options.runs)
+                ratio = check_cpu / (status_cpu + read_cpu)
+                print(f"time   check {check_cpu:.3f} s CPU, {check_wall:.3f} s wall; git status {status_cpu:.3f} / {status_wall:.3f} s; "
+                      f"reading {len(changed)} changed files {read_cpu:.3f} / {read_wall:.3f} s")
+                print(f"time   ratio {ratio:.2f} by CPU, {check_wall / (status_wall + read_wall):.2f} by wall; limit {LIMIT}")
+                if ratio > LIMIT:
+                    failed.append("time")
+                counts, programs = opened(check, place, environment)
+                by_status, _ = opened(status, place, environment)
+                twice = {path: count - by_status[path] for path, count in counts.items() if count - by_status[path] > 1}
+                print(f"reads  {len(counts)} files opened, {len(twice)} of them more than once; {len(programs)} processes:")
+                for program in sorted(programs):
+                    print(f"         {program[:150]}")
+                for path, count in sorted(twice.items())[:5]:
+                    print(f"       {count} times: {path.relative_to(place)}")
+                if twice or not counts:
+                    failed.append("reads")
+            else:
+                show_cpu, show_wall = best([bklog, "show", str(log), "--format", "json"], place, environment, options.runs)
+                print(f"small  check {check_wall * 1000:.0f} ms wall, {check_cpu * 1000:.0f} ms CPU; reading the log alone {show_wall * 1000:.0f} / "
+                      f"{show_cpu * 1000:.0f} ms; limit {SMALL_LIMIT * 1000:.0f} ms beside it")
+                if check_cpu - show_cpu > SMALL_LIMIT:
+                    failed.append("small")
+    finally:
+        if not options.work:
+            shutil.rmtree(work, ignore_errors=True)
+    print("passed" if not failed else f"FAILED: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
