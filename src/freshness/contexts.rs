@@ -182,7 +182,10 @@ impl Judge<'_> {
         };
         let changed = reference.zip(run.commit.as_deref()).and_then(|(reference, commit)| {
             if let Err(error) = reference.work.repository().resolve(commit) {
-                self.note(format!("git: {error}"));
+                // An unknown --since has been told.
+                if self.input.since.is_none() {
+                    self.note(format!("git: {error}"));
+                }
                 return None;
             }
             changed_since(reference.work.repository(), &reference.work, commit, &reference.work.head, prefix)

@@ -1,6 +1,7 @@
 //! One target of one build: its steps, the contexts that they take from, and the verdicts.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 use crate::build::{Build, Format, Kind, Step};
@@ -101,9 +102,9 @@ impl Judge<'_> {
         let synced = synced.into_iter().filter(|name| plan::context(target, name.as_deref()).is_some() && view.is_some());
         let taken = uses.iter().flat_map(StepUses::uses).filter_map(|taken| context_key(&taken.origin));
         for name in taken.chain(synced) {
-            if !contexts.contains_key(&name) {
-                let state = self.context(number, build, target, only, name.as_deref(), view, &steps, &keys, seen);
-                contexts.insert(name, state);
+            if let Entry::Vacant(place) = contexts.entry(name) {
+                let name = place.key().clone();
+                place.insert(self.context(number, build, target, only, name.as_deref(), view, &steps, &keys, seen));
             }
         }
         let shown = match view {
