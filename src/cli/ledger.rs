@@ -158,6 +158,7 @@ pub(super) fn file_time(log: &str, builds: &[Build]) -> Option<jiff::Timestamp> 
 mod tests {
     use super::*;
 
+    #[cfg(feature = "history")]
     #[test]
     fn so_long_ago() {
         let now = "2026-11-21T12:00:00Z".parse().unwrap();
