@@ -63,6 +63,7 @@ pub(super) fn time(flag: &str, text: Option<&str>) -> Result<Option<jiff::Timest
 }
 
 /// The time so long ago: `90d`, `12w`, `36h`, `30m`; `None` where the text is no length.
+#[cfg(feature = "history")]
 pub(super) fn ago(text: &str, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
     let (number, unit) = text.trim().split_at_checked(text.trim().len().checked_sub(1)?)?;
     let seconds = match unit {
@@ -80,6 +81,7 @@ pub(super) fn ago(text: &str, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
 ///
 /// # Errors
 /// The text is none of these.
+#[cfg(feature = "history")]
 pub(super) fn ago_or_time(flag: &str, text: &str, now: jiff::Timestamp) -> Result<jiff::Timestamp, CliError> {
     let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|day| day.timestamp());
     let time = || text.parse::<jiff::Timestamp>().ok();
@@ -156,6 +158,7 @@ pub(super) fn file_time(log: &str, builds: &[Build]) -> Option<jiff::Timestamp> 
 mod tests {
     use super::*;
 
+    #[cfg(feature = "history")]
     #[test]
     fn so_long_ago() {
         let now = "2026-11-21T12:00:00Z".parse().unwrap();

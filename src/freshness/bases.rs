@@ -19,6 +19,7 @@ use super::verdict::Verdict;
 
 impl Judge<'_> {
     /// Base images that a recorded run built from files that have changed since, and images that docker 20.10 takes from its store.
+    #[expect(clippy::too_many_arguments, reason = "the place of a target in its build")]
     pub(super) fn old_bases(
         &mut self,
         number: usize,

@@ -93,6 +93,9 @@ impl Judge<'_> {
             let beside = seen.iter().any(|(used, _)| used == key);
             seen.push((key.clone(), root.clone()));
             let mut replayed = replay(&copies.snapshots, &listing, figure, beside);
+            if step.is_some_and(|step| step.status != Status::Done) {
+                replayed.cut_off(&copies.snapshots);
+            }
             if again {
                 replayed.after.clone_from(&copies.snapshots);
             }
@@ -105,9 +108,13 @@ impl Judge<'_> {
         let differences = reference.as_ref().map(|reference| reference.differences(&prefix, &listing.contents)).unwrap_or_default();
         let recorded = copies.snapshots.iter().flat_map(|copy| copy.values()).map(|held| &held.entry);
         let set_times = has_set_times(listing.entries.iter()) || has_set_times(recorded);
-        let baseline = self.baseline(reference.as_deref(), &prefix, &copies.from);
+        let mut baseline = self.baseline(reference.as_deref(), &prefix, &copies.from);
         if let (Some(changed), Some(reference)) = (&baseline.changed, &reference) {
             self.note_changes(number, changed, reference, &prefix, &rules, ignore_file.as_deref());
+        }
+        // What is kept out of the context changes nothing in it.
+        if let Some(changed) = &mut baseline.changed {
+            changed.retain(|path| !rules.leaves_out(path));
         }
         Context::Local(Box::new(ContextState {
             root,
@@ -175,7 +182,10 @@ impl Judge<'_> {
         };
         let changed = reference.zip(run.commit.as_deref()).and_then(|(reference, commit)| {
             if let Err(error) = reference.work.repository().resolve(commit) {
-                self.note(format!("git: {error}"));
+                // An unknown --since has been told.
+                if self.input.since.is_none() {
+                    self.note(format!("git: {error}"));
+                }
                 return None;
             }
             changed_since(reference.work.repository(), &reference.work, commit, &reference.work.head, prefix)
@@ -225,7 +235,7 @@ impl Judge<'_> {
             target: target.name.clone(),
             prefix: String::from_utf8_lossy(&prefix).into_owned(),
             listing: listing.clone(),
-            copies: replayed.after.clone(),
+            copies: Vec::new(),
         });
         // Of one key the state after the last sync counts, whichever target it was.
         for sync in self.report.syncs.iter_mut().filter(|sync| sync.key == key) {

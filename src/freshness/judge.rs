@@ -294,13 +294,13 @@ impl<'a> Judge<'a> {
         }
         let opened = match Reference::open(dir, self.input.commit) {
             Ok(reference) => {
-                if let Some(Err(error)) = self.input.since.map(|since| reference.work.repository().resolve(since)) {
-                    self.note(format!("--since: {error}"));
-                }
                 if let Some(asked) = self.input.commit.filter(|_| !reference.known)
                     && let Err(error) = reference.work.repository().resolve(asked)
                 {
                     self.note(format!("git: {error}"));
+                }
+                if let Some(Err(error)) = self.input.since.map(|since| reference.work.repository().resolve(since)) {
+                    self.note(format!("--since: {error}"));
                 }
                 Some(Rc::new(reference))
             }

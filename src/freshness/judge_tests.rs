@@ -125,7 +125,7 @@ impl Case {
         let command = build_command::parse(command, &root, &env).unwrap();
         let input = Input {
             builds: &builds,
-            commands: &[Some(command)],
+            commands: &vec![Some(command); builds.len()],
             sources: &Sources::default(),
             commit,
             since: None,

@@ -85,6 +85,13 @@ pub(super) struct Place<'a> {
     pub(super) started: Option<Instant>,
 }
 
+/// A file of which the image has something else, or nothing.
+struct Differing<'f> {
+    path: &'f str,
+    is_there: bool,
+    held: Option<FileId>,
+}
+
 /// What is at one place of an image.
 enum Seen {
     Nothing,
@@ -112,44 +119,65 @@ impl Place<'_> {
         }
         let judge = FileJudge { state, prefix: prefix(state) };
         let mut compared = Compared::default();
+        let mut differ = Vec::new();
         for (at, file) in files.iter().enumerate() {
             let places: Vec<&String> = file.places.iter().filter(|place| last.get(place.as_str()) == Some(&at)).collect();
-            if !places.is_empty() {
-                self.compare_one(file, &places, &judge, &mut compared)?;
+            if !places.is_empty()
+                && let Some(differing) = self.compare_one(file, &places, &judge, &mut compared)?
+            {
+                differ.push(differing);
             }
         }
+        self.sort_out(&differ, &judge, &mut compared);
         if self.outer.is_none() {
             self.not_on_disk(taken, &judge, &mut compared)?;
         }
         Ok(compared)
     }
 
-    fn compare_one(&self, file: &Taken, places: &[&String], judge: &FileJudge<'_>, compared: &mut Compared) -> Result<(), ImageError> {
-        let mut held = None;
+    /// Looks for a file at its places. Gives what is there instead where none holds it.
+    fn compare_one<'f>(
+        &self,
+        file: &'f Taken,
+        places: &[&String],
+        judge: &FileJudge<'_>,
+        compared: &mut Compared,
+    ) -> Result<Option<Differing<'f>>, ImageError> {
+        let mut differing = Differing { path: &file.path, is_there: false, held: None };
         for place in places {
             match self.look(file, place, judge)? {
                 Seen::Same => {
                     compared.same.push(file.path.clone());
                     compared.places.insert((*place).clone());
-                    return Ok(());
+                    return Ok(None);
                 }
-                Seen::Other(found) => held = held.or(Some(found)),
+                Seen::Other(found) => {
+                    differing.is_there = true;
+                    differing.held = differing.held.or(found);
+                }
                 Seen::Nothing => {}
             }
         }
-        let older = held.flatten().is_some_and(|id| judge.is_older(&file.path, &id));
-        let changed_since = !judge.is_tracked(&file.path) && judge.changed_after(&file.path, self.started);
-        if !older && (!self.own || changed_since) {
-            compared.open.push(file.path.clone());
-            return Ok(());
+        Ok(Some(differing))
+    }
+
+    /// Says of files that differ what that means.
+    fn sort_out(&self, differ: &[Differing<'_>], judge: &FileJudge<'_>, compared: &mut Compared) {
+        let older = judge.older(differ);
+        for file in differ {
+            let older = older.contains(file.path);
+            let changed_since = !judge.is_tracked(file.path) && judge.changed_after(file.path, self.started);
+            if !older && (!self.own || changed_since) {
+                compared.open.push(file.path.to_owned());
+                continue;
+            }
+            let why = match (file.is_there, older) {
+                (_, true) => "the image has what an earlier commit had there",
+                (true, false) => "the image has other bytes",
+                (false, false) => "the image does not have it",
+            };
+            compared.wrong.push(Wrong { path: file.path.to_owned(), why: why.to_owned(), older, held: file.is_there });
         }
-        let why = match (&held, older) {
-            (_, true) => "the image has what an earlier commit had there",
-            (Some(_), false) => "the image has other bytes",
-            (None, false) => "the image does not have it",
-        };
-        compared.wrong.push(Wrong { path: file.path.clone(), why: why.to_owned(), older, held: held.is_some() });
-        Ok(())
     }
 
     fn look(&self, file: &Taken, place: &str, judge: &FileJudge<'_>) -> Result<Seen, ImageError> {
@@ -320,13 +348,18 @@ impl FileJudge<'_> {
         !not_the_commit && matches!(on_disk, Some(ContentId::Git(_))) && bytes().is_some_and(|id| id == *held)
     }
 
-    /// Says whether it is what an earlier commit had there.
-    fn is_older(&self, path: &str, held: &FileId) -> bool {
-        let Some(reference) = self.state.reference.as_ref().filter(|reference| reference.known) else {
-            return false;
+    /// Which of these files are what an earlier commit had there. One question to git, however many they are.
+    fn older<'f>(&self, differ: &[Differing<'f>]) -> HashSet<&'f str> {
+        let held: HashMap<Vec<u8>, (&str, FileId)> =
+            differ.iter().filter_map(|file| Some((self.full(file.path), (file.path, file.held?)))).collect();
+        let Some(reference) = self.state.reference.as_ref().filter(|reference| reference.known && !held.is_empty()) else {
+            return HashSet::new();
         };
-        let past = reference.work.repository().past_blobs(&reference.commit, &[self.full(path)], HISTORY_DEPTH);
-        past.unwrap_or_default().iter().any(|(_, id)| held.is_blob(id) == Some(true))
+        let paths: Vec<Vec<u8>> = held.keys().cloned().collect();
+        let past = reference.work.repository().past_blobs(&reference.commit, &paths, HISTORY_DEPTH).unwrap_or_default();
+        let same =
+            |(path, id): &(Vec<u8>, String)| held.get(path).filter(|(_, held)| held.is_blob(id) == Some(true)).map(|(name, _)| *name);
+        past.iter().filter_map(same).collect()
     }
 
     fn is_tracked(&self, path: &str) -> bool {

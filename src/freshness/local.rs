@@ -138,7 +138,7 @@ pub(super) fn judge_local(step: &Step, taken: &Use, state: &ContextState) -> Jud
                 "a build that is not recorded came between; the builder may hold an old copy of {}, listed as it was then",
                 count(&open)
             ),
-            _ => format!("the builder has several copies under this context's key, and {} differs between them", count(&open)),
+            _ => format!("the builder may have used either of several copies of this context, and {} differs between them", count(&open)),
         };
         judged.rule = Some("sync-blind-spot");
         "the builder may have put another copy of a file into the image".clone_into(&mut judged.headline);

@@ -165,8 +165,13 @@ pub fn replay(copies: &[Snapshot], listing: &Listing, figure: Option<Figure>, be
         None => copies.iter().collect(),
     };
     let is_full = possible.is_some_and(|figure| figure.fits(sizes.full()));
-    let (agreement, used) = match (taken.is_empty(), possible.is_some()) {
-        (false, true) => (Agreement::Fits, taken.iter().map(|copy| listing.advance(copy)).collect()),
+    // Where rounding leaves it open whether the copy was used or everything was read, both may be.
+    let either = is_full && !nothing_read && taken.iter().any(|copy| listing.predicted(copy) != sizes.full());
+    let (agreement, used): (_, Vec<Snapshot>) = match (taken.is_empty(), possible.is_some()) {
+        (false, true) => {
+            let read_again = either.then(|| listing.fresh());
+            (Agreement::Fits, taken.iter().map(|copy| listing.advance(copy)).chain(read_again).collect())
+        }
         (false, false) => (Agreement::Unchecked, taken.iter().map(|copy| listing.advance(copy)).collect()),
         (true, true) if is_full && !nothing_read => (Agreement::Full, vec![listing.fresh()]),
         (true, true) => (Agreement::Unrecorded, vec![after_unrecorded(copies, listing, possible)]),
@@ -198,6 +203,17 @@ pub fn replay(copies: &[Snapshot], listing: &Listing, figure: Option<Figure>, be
 
 /// Copies that are kept under one key.
 const MAX_COPIES: usize = 8;
+
+impl Replayed {
+    /// The transfer did not come to its end: the builder may have kept the copies that it had.
+    pub fn cut_off(&mut self, copies: &[Snapshot]) {
+        for copy in copies {
+            if !self.after.contains(copy) && self.after.len() < MAX_COPIES {
+                self.after.push(copy.clone());
+            }
+        }
+    }
+}
 
 /// The copy after builds that are not recorded: a file that is listed as it was recorded may have been read again or not.
 fn after_unrecorded(copies: &[Snapshot], listing: &Listing, figure: Option<Figure>) -> Snapshot {

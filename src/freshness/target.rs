@@ -1,6 +1,7 @@
 //! One target of one build: its steps, the contexts that they take from, and the verdicts.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 use crate::build::{Build, Format, Kind, Step};
@@ -95,10 +96,15 @@ impl Judge<'_> {
 
         let uses: Vec<StepUses<'_, '_>> = steps.iter().map(|step| uses_of(build, step, target, view, names)).collect();
         let mut contexts = Contexts::new();
-        for name in uses.iter().flat_map(StepUses::uses).filter_map(|taken| context_key(&taken.origin)) {
-            if !contexts.contains_key(&name) {
-                let state = self.context(number, build, target, only, name.as_deref(), view, &steps, &keys, seen);
-                contexts.insert(name, state);
+        // A build that failed has synced its context, though the steps that were to take from it stand not in the log.
+        let synced = build.steps.iter().filter(|step| step.parts.kind == Kind::Context && plan::belongs(step, target, only));
+        let synced: Vec<Option<String>> = synced.map(|step| plan::context_name(step).map(str::to_owned)).collect();
+        let synced = synced.into_iter().filter(|name| plan::context(target, name.as_deref()).is_some() && view.is_some());
+        let taken = uses.iter().flat_map(StepUses::uses).filter_map(|taken| context_key(&taken.origin));
+        for name in taken.chain(synced) {
+            if let Entry::Vacant(place) = contexts.entry(name) {
+                let name = place.key().clone();
+                place.insert(self.context(number, build, target, only, name.as_deref(), view, &steps, &keys, seen));
             }
         }
         let shown = match view {

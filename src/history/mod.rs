@@ -10,7 +10,9 @@
 //! builds/project=P/month=2026-11/STAMP-RUN.parquet      one row a build, and one for each of its targets
 //! steps/project=P/month=2026-11/STAMP-RUN.parquet       one row a step
 //! runs/project=P/month=2026-11/month-….parquet          the rows of many runs (as in the other two)
-//! contexts/key=K/STAMP-RECORDED-RUN.parquet             one row an entry of a builder's copy of a context
+//! weeks/project=P/month=2026-11/month-….parquet         sums of the folded steps of the same name; they can be made again
+//! contexts/key=K/STAMP-RECORDED-RUN.parquet             one row: the tree that a builder's copies of a context held after a run
+//! contexts/key=K/trees/DIGEST.parquet                   one row an entry of those copies; runs that leave them as they were share it
 //! images/name=N/STAMP-RECORDED-RUN.parquet              one row: a run built this image
 //! ```
 //!

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use polars::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::files::{self, Table, digest, publish};
 use super::frames::{Columns, frame, times};
@@ -12,7 +13,7 @@ use super::rows::{RunRow, Selection};
 use super::store::{MAX_TRIED, SCHEMA_VERSION, log_of};
 use super::{History, HistoryError};
 use crate::evidence::context::Entry;
-use crate::evidence::context::content::ContentId;
+use crate::evidence::context::content::{ContentId, hex};
 use crate::freshness::SyncRecord;
 use crate::freshness::past::{BuiltImage, Copies, Past};
 use crate::freshness::sync::{Held, HeldEntry, Snapshot};
@@ -104,8 +105,15 @@ impl History {
         for sync in syncs.iter().rev() {
             // Targets of one key share its copies; the last sync says what they hold.
             if written.insert(&sync.key) {
-                let target = self.root().join("contexts").join(format!("key={}", digest(&sync.key))).join(&name);
-                publish(&target, &mut context_frame(run, sync, recorded_ns)?)?;
+                let directory = self.root().join("contexts").join(format!("key={}", digest(&sync.key)));
+                let rows = rows(sync);
+                let tree = tree_name(sync, &rows);
+                // Most builds find their context as the last one left it: what it held is written once, and runs name it.
+                let place = tree_path(&directory, &tree);
+                if !place.exists() {
+                    publish(&place, &mut tree_frame(sync, &rows)?)?;
+                }
+                publish(&directory.join(&name), &mut context_frame(run, sync, recorded_ns, &tree)?)?;
             }
         }
         for (image, sync) in images(run, syncs) {
@@ -115,30 +123,44 @@ impl History {
         Ok(())
     }
 
-    /// The first of these files that can be read.
-    fn first_readable(&self, files: Vec<PathBuf>) -> Option<(DataFrame, PathBuf)> {
-        for path in files.into_iter().take(MAX_TRIED) {
-            match files::read(&path, None) {
-                Ok(Some(frame)) => return Some((frame, path)),
-                Ok(None) => {}
-                Err(error) => self.note(&error),
+    /// Reads a file; what is wrong with it is noted.
+    fn noted(&self, path: &Path) -> Option<DataFrame> {
+        match files::read(path, None) {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.note(&error);
+                None
             }
         }
-        None
     }
 
-    fn copies_in(&self, frame: &DataFrame) -> Option<Copies> {
-        let strings = |name: &str| frame.column(name).ok()?.str().ok().cloned();
-        let numbers = |name: &str| frame.column(name).ok()?.i64().ok().cloned();
-        let (run, commit, path, link) = (strings("run")?, strings("commit")?, strings("path")?, strings("link")?);
-        let (disk, held) = (strings("content")?, strings("held")?);
-        let (copy, mode, size, mtime) = (numbers("copy")?, numbers("mode")?, numbers("size")?, numbers("mtime_ns")?);
-        let (inode, ctime, recorded) = (numbers("inode")?, numbers("ctime_ns")?, numbers("recorded_ns")?);
-        let mut copies = Copies {
-            from: RunRef { run: run.get(0).map(str::to_owned), commit: commit.get(0).map(str::to_owned) },
-            recorded_ns: recorded.get(0).unwrap_or_default(),
+    /// The first of these files that can be read.
+    fn first_readable(&self, files: Vec<PathBuf>) -> Option<(DataFrame, PathBuf)> {
+        files.into_iter().take(MAX_TRIED).find_map(|path| Some((self.noted(&path)?, path)))
+    }
+
+    /// The copies that a file of a context names, or that it holds itself, as those of the first version do.
+    fn context(&self, path: &Path) -> Option<Copies> {
+        let frame = self.noted(path)?;
+        let columns = Columns::new(&frame);
+        let (run, commit, recorded) = (columns.get("run"), columns.get("commit"), columns.get("recorded_ns"));
+        let copies = Copies {
+            from: RunRef { run: run.owned(0), commit: commit.owned(0) },
+            recorded_ns: recorded.integer(0).unwrap_or_default(),
             ..Copies::default()
         };
+        match columns.get("tree").owned(0).filter(|tree| is_tree_name(tree)) {
+            Some(tree) => Self::copies_in(&self.noted(&tree_path(path.parent()?, &tree))?, copies),
+            None => Self::copies_in(&frame, copies),
+        }
+    }
+
+    fn copies_in(frame: &DataFrame, mut copies: Copies) -> Option<Copies> {
+        let strings = |name: &str| frame.column(name).ok()?.str().ok().cloned();
+        let numbers = |name: &str| frame.column(name).ok()?.i64().ok().cloned();
+        let (path, link, disk, held) = (strings("path")?, strings("link")?, strings("content")?, strings("held")?);
+        let (copy, mode, size, mtime) = (numbers("copy")?, numbers("mode")?, numbers("size")?, numbers("mtime_ns")?);
+        let (inode, ctime) = (numbers("inode")?, numbers("ctime_ns")?);
         let mut snapshots: BTreeMap<i64, Snapshot> = BTreeMap::new();
         for row in 0..frame.height() {
             let snapshot = snapshots.entry(copy.get(row)?).or_default();
@@ -169,8 +191,7 @@ impl History {
 impl Past for History {
     fn copies(&self, key: &str) -> Option<Copies> {
         let partition = self.root().join("contexts").join(format!("key={}", digest(key)));
-        let (frame, _) = self.first_readable(self.newest(&partition))?;
-        self.copies_in(&frame)
+        self.newest(&partition).iter().take(MAX_TRIED).find_map(|path| self.context(path))
     }
 
     fn last_run(&self) -> Option<RunRef> {
@@ -189,8 +210,7 @@ impl Past for History {
         let text = |name: &str| frame.column(name).ok()?.str().ok()?.get(0).map(str::to_owned);
         let key = text("key")?;
         let context = self.root().join("contexts").join(format!("key={}", digest(&key))).join(path.file_name()?);
-        let (context, _) = self.first_readable(vec![context])?;
-        let copies = self.copies_in(&context)?;
+        let copies = self.context(&context)?;
         let files = copies.disk.into_iter().map(|(path, _, _, content)| (path, content)).collect();
         Some(BuiltImage { from: RunRef { run: text("run"), commit: text("commit") }, prefix: text("prefix").unwrap_or_default(), files })
     }
@@ -226,43 +246,98 @@ fn image_frame(run: &RunRow, name: &str, sync: &SyncRecord) -> Result<DataFrame,
     ])
 }
 
+/// What a run found under a key: one row, which names the tree.
+fn context_frame(run: &RunRow, sync: &SyncRecord, recorded_ns: i64, tree: &str) -> Result<DataFrame, HistoryError> {
+    frame(vec![
+        Column::new("schema_version".into(), [SCHEMA_VERSION]),
+        Column::new("run".into(), [run.run.as_str()]),
+        times("at", std::iter::once(Some(run.at)))?,
+        Column::new("recorded_ns".into(), [recorded_ns]),
+        Column::new("commit".into(), [run.commit.as_deref()]),
+        Column::new("sync_key".into(), [sync.key.as_str()]),
+        Column::new("target".into(), [sync.target.as_deref()]),
+        Column::new("prefix".into(), [sync.prefix.as_str()]),
+        Column::new("tree".into(), [tree]),
+    ])
+}
+
+fn tree_path(directory: &Path, tree: &str) -> PathBuf {
+    directory.join("trees").join(format!("{tree}.parquet"))
+}
+
+/// True for what [`tree_name`] gives; anything else must not become a path.
+fn is_tree_name(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// One row of a tree: the copy, the entry in it, and what was on disk there.
+struct TreeRow<'s> {
+    copy: i64,
+    path: &'s str,
+    held: Option<&'s HeldEntry>,
+    disk: Option<String>,
+}
+
 /// One row an entry of each copy; a copy without entries has one row with an empty path.
-fn context_frame(run: &RunRow, sync: &SyncRecord, recorded_ns: i64) -> Result<DataFrame, HistoryError> {
-    let nothing = HeldEntry {
-        entry: Entry { path: String::new(), mode: 0, size: 0, mtime_ns: 0, link: String::new(), inode: 0, ctime_ns: 0 },
-        content: Held::Unknown,
-    };
-    let mut rows: Vec<(i64, &HeldEntry)> = Vec::new();
-    for (number, copy) in (0_i64..).zip(&sync.copies) {
-        match copy.is_empty() {
-            true => rows.push((number, &nothing)),
-            false => rows.extend(copy.values().map(|held| (number, held))),
+fn rows(sync: &SyncRecord) -> Vec<TreeRow<'_>> {
+    let mut rows = Vec::new();
+    for (copy, entries) in (0_i64..).zip(&sync.copies) {
+        if entries.is_empty() {
+            rows.push(TreeRow { copy, path: "", held: None, disk: None });
+        }
+        rows.extend(entries.iter().map(|(path, held)| {
+            // What was on disk goes with the copy of this sync, which is the first.
+            let disk = if copy == 0 { sync.listing.contents.get(path).map(ToString::to_string) } else { None };
+            TreeRow { copy, path, held: Some(held), disk }
+        }));
+    }
+    rows
+}
+
+/// The name of a tree: a digest of all that its rows hold.
+fn tree_name(sync: &SyncRecord, rows: &[TreeRow<'_>]) -> String {
+    let mut hasher = Sha256::new();
+    hasher.update(sync.key.as_bytes());
+    for row in rows {
+        // Lengths in front keep neighbouring texts apart.
+        let mut text = |text: &str| {
+            hasher.update((text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        };
+        text(row.path);
+        text(row.disk.as_deref().unwrap_or_default());
+        if let Some(HeldEntry { entry, content }) = row.held {
+            text(&entry.link);
+            text(&encode_held(content));
+            for number in
+                [row.copy, i64::from(entry.mode), entry.size.cast_signed(), entry.mtime_ns, entry.inode.cast_signed(), entry.ctime_ns]
+            {
+                hasher.update(number.to_le_bytes());
+            }
         }
     }
-    let count = rows.len();
-    // What was on disk goes with the copy of this sync, which is the first.
-    let disk =
-        |row: &(i64, &HeldEntry)| if row.0 == 0 { sync.listing.contents.get(&row.1.entry.path).map(ToString::to_string) } else { None };
-    let number = |get: &dyn Fn(&Entry) -> i64| rows.iter().map(|(_, held)| get(&held.entry)).collect::<Vec<_>>();
+    hex(&hasher.finalize())
+}
+
+fn tree_frame(sync: &SyncRecord, rows: &[TreeRow<'_>]) -> Result<DataFrame, HistoryError> {
+    let entry = |row: &TreeRow<'_>, get: &dyn Fn(&Entry) -> i64| row.held.map_or(0, |held| get(&held.entry));
+    let number = |get: &dyn Fn(&Entry) -> i64| rows.iter().map(|row| entry(row, get)).collect::<Vec<_>>();
     frame(vec![
-        Column::new("schema_version".into(), vec![SCHEMA_VERSION; count]),
-        Column::new("run".into(), vec![run.run.as_str(); count]),
-        times("at", std::iter::repeat_n(Some(run.at), count))?,
-        Column::new("recorded_ns".into(), vec![recorded_ns; count]),
-        Column::new("commit".into(), vec![run.commit.as_deref(); count]),
-        Column::new("sync_key".into(), vec![sync.key.as_str(); count]),
-        Column::new("target".into(), vec![sync.target.as_deref(); count]),
-        Column::new("prefix".into(), vec![sync.prefix.as_str(); count]),
-        Column::new("copy".into(), rows.iter().map(|(copy, _)| *copy).collect::<Vec<_>>()),
-        Column::new("path".into(), rows.iter().map(|(_, held)| held.entry.path.as_str()).collect::<Vec<_>>()),
+        Column::new("schema_version".into(), vec![SCHEMA_VERSION; rows.len()]),
+        Column::new("sync_key".into(), vec![sync.key.as_str(); rows.len()]),
+        Column::new("copy".into(), rows.iter().map(|row| row.copy).collect::<Vec<_>>()),
+        Column::new("path".into(), rows.iter().map(|row| row.path).collect::<Vec<_>>()),
         Column::new("mode".into(), number(&|entry| i64::from(entry.mode))),
         Column::new("size".into(), number(&|entry| i64::try_from(entry.size).unwrap_or(i64::MAX))),
         Column::new("mtime_ns".into(), number(&|entry| entry.mtime_ns)),
-        Column::new("link".into(), rows.iter().map(|(_, held)| held.entry.link.as_str()).collect::<Vec<_>>()),
+        Column::new("link".into(), rows.iter().map(|row| row.held.map_or("", |held| held.entry.link.as_str())).collect::<Vec<_>>()),
         Column::new("inode".into(), number(&|entry| entry.inode.cast_signed())),
         Column::new("ctime_ns".into(), number(&|entry| entry.ctime_ns)),
-        Column::new("content".into(), rows.iter().map(disk).collect::<Vec<_>>()),
-        Column::new("held".into(), rows.iter().map(|(_, held)| encode_held(&held.content)).collect::<Vec<_>>()),
+        Column::new("content".into(), rows.iter().map(|row| row.disk.as_deref()).collect::<Vec<_>>()),
+        Column::new(
+            "held".into(),
+            rows.iter().map(|row| row.held.map_or_else(String::new, |held| encode_held(&held.content))).collect::<Vec<_>>(),
+        ),
     ])
 }
 

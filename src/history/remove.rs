@@ -26,6 +26,9 @@ impl History {
         for table in [Table::Runs, Table::Builds, Table::Steps] {
             for partition in files::partitions(self.root(), table, &selection) {
                 self.remove_from(&partition.directory(self.root(), table), &ids)?;
+                if table == Table::Steps {
+                    self.remove_sums(&partition);
+                }
             }
         }
         self.remove_contexts(&ids);
@@ -70,6 +73,10 @@ impl History {
                     if run.split_once('-').is_some_and(|(_, run)| doomed.contains(run)) {
                         let _ = fs::remove_file(path);
                     }
+                }
+                // What the builder held goes with the last run that names it.
+                if files::list(&directory).single.is_empty() {
+                    let _ = fs::remove_dir_all(directory.join("trees"));
                 }
             }
         }

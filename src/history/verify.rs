@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::files::{self, Partition, Table};
 use super::frames::Columns;
 use super::read::run_set;
+use super::rollup::SUMS;
 use super::rows::Selection;
 use super::{History, HistoryError};
 
@@ -84,7 +85,7 @@ impl History {
         let inside = path.strip_prefix(self.root()).unwrap_or(path);
         let parts: Vec<String> = inside.iter().map(|part| part.to_string_lossy().into_owned()).collect();
         let table = Table::ALL.into_iter().find(|table| parts.first().is_some_and(|part| part == table.name()));
-        let known = table.is_some() || parts.first().is_some_and(|part| part == "contexts" || part == "images");
+        let known = table.is_some() || parts.first().is_some_and(|part| ["contexts", "images", SUMS].contains(&part.as_str()));
         if !known || !name.ends_with(".parquet") {
             return Ok(Some("bklog did not write it; move it elsewhere".to_owned()));
         }

@@ -1,6 +1,9 @@
 //! Secrets by where they stand and by their shape.
 
-use std::{borrow::Cow, sync::LazyLock};
+use std::{
+    borrow::Cow,
+    sync::{LazyLock, OnceLock},
+};
 
 use regex::{Captures, Regex, RegexSet};
 
@@ -106,12 +109,11 @@ static PATTERNS: [Pattern; 23] = [
     pattern(concat!(r#"(?-u:\B)(?P<name>--[A-Za-z][A-Za-z0-9-]{3,60}|[:\s]_(?:authToken|auth|password))\s+(?P<s>"#, value!(), ")"), Named),
 ];
 
-/// The patterns as one set, which says in one pass which of them a text needs, and one by one.
-static SET: LazyLock<Option<(RegexSet, Vec<Regex>)>> = LazyLock::new(|| {
-    let set = RegexSet::new(PATTERNS.iter().map(|pattern| pattern.expression)).ok()?;
-    let each = PATTERNS.iter().map(|pattern| Regex::new(pattern.expression)).collect::<Result<Vec<_>, _>>().ok()?;
-    Some((set, each))
-});
+/// The patterns as one set, which says in one pass which of them a text needs.
+static SET: LazyLock<Option<RegexSet>> = LazyLock::new(|| RegexSet::new(PATTERNS.iter().map(|pattern| pattern.expression)).ok());
+
+/// The patterns one by one, each made when a text first needs it: most logs need a few of them.
+static EACH: [OnceLock<Option<Regex>>; PATTERNS.len()] = [const { OnceLock::new() }; PATTERNS.len()];
 
 /// Without any of these no pattern matches; most texts hold none and are done with here.
 static HINT: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -129,12 +131,14 @@ pub(super) fn redact<'t>(text: &'t str, given: &[String]) -> Cow<'t, str> {
     if text.is_empty() || is_harmless(text) {
         return Cow::Borrowed(text);
     }
-    let Some((set, each)) = &*SET else {
+    let Some(set) = &*SET else {
         return Cow::Borrowed(text);
     };
     let mut redacted = Cow::Borrowed(text);
     for at in set.matches(text) {
-        if let Cow::Owned(changed) = replace(&redacted, &each[at], PATTERNS[at].secret, given) {
+        let expression = EACH[at].get_or_init(|| Regex::new(PATTERNS[at].expression).ok());
+        let Some(expression) = expression else { continue };
+        if let Cow::Owned(changed) = replace(&redacted, expression, PATTERNS[at].secret, given) {
             redacted = Cow::Owned(changed);
         }
     }

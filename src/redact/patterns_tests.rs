@@ -12,6 +12,7 @@ fn redacted(text: &str) -> String {
 fn the_patterns_compile() {
     assert!(HINT.is_some());
     assert!(SET.is_some());
+    assert!(PATTERNS.iter().all(|pattern| Regex::new(pattern.expression).is_ok()));
 }
 
 #[test]

@@ -121,8 +121,10 @@ fn gitlab_ci() {
     assert!(fs::read_to_string(place.app().join("bklog-junit.xml")).unwrap().starts_with("<?xml"));
     assert_eq!(recorded(&place, &place.app().join(".bklog/history")), 1);
     place.write("fail", "");
+    fs::remove_file(place.app().join("bklog-junit.xml")).unwrap();
     let output = run();
     assert_eq!(code(&output), 3, "the job ends with the build's code: {}{}", text(&output.stdout), text(&output.stderr));
+    assert!(place.app().join("bklog-junit.xml").exists(), "a build that fails is reported too");
 }
 
 #[cfg(feature = "history")]

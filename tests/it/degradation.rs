@@ -33,7 +33,9 @@ fn a_commit_that_is_not_here() {
     let text = log(repo.bytes(&[]), &[(COPY, "CACHED")]);
     let (report, code) = repo.check(&text, &["--commit", "0123456789abcdef0123456789abcdef01234567"]);
     let (said, because) = verdict(&report, 3);
-    assert_eq!((said.as_str(), code), ("suspect", 0));
+    // The tree is not at it, for certain.
+    assert_eq!((said.as_str(), code), ("suspect", 1));
+    assert_eq!(messages(&report, "commit-mismatch").len(), 1);
     assert!(because.contains("0123456789ab is not in the repository"), "{because}");
     // The same for what is to be compared with.
     let (report, code) = repo.check(&text, &["--since", "no-such-branch"]);

@@ -163,7 +163,7 @@ impl Contents {
 }
 
 /// A layer's archive, whatever it is compressed with.
-fn unpacked(mut stream: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
+pub(super) fn unpacked(mut stream: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
     let mut magic = [0; 4];
     let mut length = 0;
     while length < magic.len() {

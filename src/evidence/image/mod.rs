@@ -1,7 +1,8 @@
 //! What an image holds: archives of `docker save` and OCI layouts (as an archive or a directory).
 //!
 //! An archive can hold several images: those of several names, or one for each platform. A layer is read when something in it is asked
-//! for, once, as a stream: its files are hashed on the way, nothing is written, and no file is held in memory.
+//! for, once, as a stream: its files are hashed on the way, and no file is held in memory. Only an archive that is compressed as a whole is
+//! written to a temporary file.
 //!
 //! Facts: the config's `history` has an entry for each instruction, and those without `empty_layer` belong to the layers in order (OCI
 //! image spec, `config.md`). BuildKit writes what it ran and the mark `# buildkit`; the legacy builder and buildah write
@@ -30,6 +31,8 @@ const MAX_ENTRIES: usize = 5_000_000;
 const MAX_DEPTH: usize = 4;
 /// Images of one archive that are read at most.
 const MAX_IMAGES: usize = 1_000;
+/// Bytes that an archive may unpack to.
+const MAX_UNPACKED: u64 = 64 << 30;
 /// Links that a path is followed through at most, as Linux has it.
 const MAX_LINKS: usize = 40;
 
@@ -146,8 +149,13 @@ struct HistoryEntry {
 #[derive(Debug)]
 enum Blobs {
     Directory(PathBuf),
-    /// Offset and size of each file in the archive.
-    Archive(PathBuf, HashMap<String, (u64, u64)>),
+    Archive {
+        path: PathBuf,
+        /// Offset and size of each file in the archive.
+        found: HashMap<String, (u64, u64)>,
+        /// The archive unpacked, where it was compressed as a whole; it is removed with this.
+        _unpacked: Option<tempfile::TempPath>,
+    },
 }
 
 impl Blobs {
@@ -156,6 +164,9 @@ impl Blobs {
         if path.is_dir() {
             return Ok(Self::Directory(path.to_owned()));
         }
+        let unpacked = unpacked_archive(path)?;
+        let shown = path;
+        let path = unpacked.as_deref().unwrap_or(path);
         let file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
         let mut found = HashMap::new();
@@ -164,11 +175,11 @@ impl Blobs {
         for entry in entries {
             let entry = match entry {
                 Ok(entry) => entry,
-                Err(_) if found.is_empty() => return Err(ImageError::NotAnImage(path.to_owned())),
+                Err(_) if found.is_empty() => return Err(ImageError::NotAnImage(shown.to_owned())),
                 Err(cause) => return Err(unreadable(cause)),
             };
             if found.len() >= MAX_ENTRIES {
-                return Err(ImageError::TooLarge(path.to_owned()));
+                return Err(ImageError::TooLarge(shown.to_owned()));
             }
             let name = clean(&entry.path_bytes());
             // docker save of old writes a layer twice, the second time as a link to the first.
@@ -189,13 +200,13 @@ impl Blobs {
                 }
             }
         }
-        Ok(Self::Archive(path.to_owned(), found))
+        Ok(Self::Archive { path: path.to_owned(), found, _unpacked: unpacked })
     }
 
     fn read(&self, name: &str) -> io::Result<Box<dyn Read>> {
         match self {
             Self::Directory(root) => Ok(Box::new(File::open(root.join(name))?)),
-            Self::Archive(path, found) => {
+            Self::Archive { path, found, .. } => {
                 let (offset, size) =
                     found.get(name).ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{name} is missing")))?;
                 let mut file = File::open(path)?;
@@ -213,6 +224,31 @@ impl Blobs {
             io::Error::new(io::ErrorKind::InvalidData, format!("{name}: {what}"))
         })
     }
+}
+
+/// An archive that is compressed as a whole (`docker save app | gzip`), unpacked into a temporary file: its parts are read in another order
+/// than they stand in. `None` where it is not compressed.
+fn unpacked_archive(path: &Path) -> Result<Option<tempfile::TempPath>, ImageError> {
+    let unreadable = |cause| ImageError::io(path, cause);
+    let mut file = File::open(path).map_err(unreadable)?;
+    let mut magic = Vec::new();
+    file.by_ref().take(4).read_to_end(&mut magic).map_err(unreadable)?;
+    file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+    if !is_compressed(&magic) {
+        return Ok(None);
+    }
+    let stream = layer::unpacked(Box::new(io::BufReader::new(file))).map_err(unreadable)?;
+    let mut to = tempfile::NamedTempFile::new().map_err(unreadable)?;
+    let written = io::copy(&mut stream.take(MAX_UNPACKED), &mut to).map_err(unreadable)?;
+    if written >= MAX_UNPACKED {
+        return Err(ImageError::TooLarge(path.to_owned()));
+    }
+    Ok(Some(to.into_temp_path()))
+}
+
+/// Says whether bytes begin as gzip or zstd do.
+fn is_compressed(magic: &[u8]) -> bool {
+    magic.starts_with(&[0x1f, 0x8b]) || magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
 }
 
 /// The blob of a digest; only what can be a digest becomes a path.

@@ -52,6 +52,12 @@ fn a_saved_image_with_compressed_layers_links_and_whiteouts() {
     check_sample(&images[0]);
     assert_eq!(images[0].digests, [sample().id()]);
     assert_eq!(images[0].platform.as_deref(), Some("linux/amd64"));
+    // Compressed as a whole, by gzip and by zstd.
+    let whole = std::fs::read(&path).unwrap();
+    for compressed in [gzip(&whole), zstd::encode_all(&*whole, 1).unwrap()] {
+        std::fs::write(&path, compressed).unwrap();
+        check_sample(&Image::read_all(&path).unwrap()[0]);
+    }
     // A layer that is needed and cannot be read is an error, not an answer; one that is not needed is not read.
     let broken = TestImage::new().packed("base", vec![1; 700]).layer("COPY a / # buildkit", &[("a", b"a")]);
     save(&path, &[broken]);
