@@ -7,6 +7,7 @@ mod explain;
 #[cfg(feature = "history")]
 mod history;
 mod judging;
+#[cfg(feature = "history")]
 mod ledger;
 mod live;
 #[cfg(feature = "history")]
@@ -18,6 +19,7 @@ mod record;
 mod reporting;
 mod run;
 mod show;
+mod times;
 mod trend;
 
 use std::process::ExitCode;
