@@ -226,11 +226,15 @@ mod with_history {
             builds: &[Build],
             started: Option<jiff::Timestamp>,
         ) -> Result<Option<History>, CliError> {
-            if self.history.is_none() && policy.history.is_none() && !self.record {
-                return Ok(None);
-            }
+            let is_named = self.history.is_some() || policy.history.is_some() || self.record;
+            let root = match ledger::root(self.history.as_deref(), policy) {
+                Ok(root) if is_named || root.is_dir() => root,
+                Err(error) if is_named => return Err(error),
+                // Nobody asked for a history, and there is none.
+                _ => return Ok(None),
+            };
             let project = ledger::project(self.project.as_deref(), cwd);
-            let mut history = History::open(&ledger::root(self.history.as_deref(), policy)?, &project);
+            let mut history = History::open(&root, &project);
             history.judge(&log_digest(&project, builds), started.or_else(|| ledger::logged_start(builds)));
             Ok(Some(history))
         }

@@ -268,8 +268,12 @@ fn progress(logs: usize) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(u64::try_from(logs).ok(), ProgressDrawTarget::stderr_with_hz(10));
-    let style = ProgressStyle::with_template("{wide_bar:.cyan/dim} {human_pos}/{human_len} logs · {per_sec} · {eta} left");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let style = ProgressStyle::with_template("{wide_bar:.cyan/dim} {human_pos}/{human_len} logs · {rate} · {eta} left");
+    let rate = |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+        // The template has no place for an error, and a rate that is missing harms nobody.
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    };
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", rate));
     bar
 }
 
