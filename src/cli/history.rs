@@ -94,7 +94,9 @@ struct ExportArgs {
     out: Option<PathBuf>,
 }
 
-/// Read every file and name those that are damaged, foreign or of a newer bklog; exit code 1 where there are any
+/// Name files that are damaged, foreign or of a newer bklog
+///
+/// Reads every file of every project. The exit code is 1 where something is wrong.
 #[derive(Debug, Args)]
 struct VerifyArgs {
     /// How to write it

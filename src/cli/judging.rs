@@ -9,7 +9,7 @@ use super::earlier::Ledger;
 use super::{
     commands::{Call, CommandArgs},
     error::CliError,
-    ledger, reporting,
+    reporting, times,
 };
 use crate::{
     build::Build,
@@ -102,7 +102,7 @@ impl EvidenceArgs {
         let Judged { builds, remarks, .. } = *log;
         let cwd = working_directory();
         let env = |name: &str| std::env::var(name).ok();
-        let started = ledger::time("--started-at", self.started_at.as_deref())?;
+        let started = times::time("--started-at", self.started_at.as_deref())?;
         let known = reporting::known(policy)?;
         let mut notes = log.notes.to_vec();
         let commands = self.commands.read(&cwd, &env, log.calls, &mut notes)?;
@@ -137,7 +137,7 @@ impl EvidenceArgs {
         let mut report = check(&input);
         report.notes.splice(0..0, notes);
         let mut head = RunHead {
-            project: Some(ledger::project(self.project.as_deref(), &cwd)),
+            project: Some(super::project::project(self.project.as_deref(), &cwd)),
             commit: report.commit.clone().or_else(|| self.commit.clone()),
             branch: branch(&env).or_else(|| report.branch.clone()),
             recorded: None,
@@ -181,7 +181,8 @@ impl EvidenceArgs {
 
 #[cfg(feature = "history")]
 mod with_history {
-    use super::{CliError, EvidenceArgs, Judged, Path, Policy, Redactor, Report, RunHead, ledger};
+    use super::super::ledger;
+    use super::{CliError, EvidenceArgs, Judged, Path, Policy, Redactor, Report, RunHead};
     use crate::history::{Clock, History, Recorded, RunInfo, log_digest, run_rows};
 
     impl EvidenceArgs {
@@ -196,18 +197,17 @@ mod with_history {
             notes: &mut Vec<String>,
         ) -> Result<Option<History>, CliError> {
             let named = self.history.is_some() || policy.history.is_some();
-            if !named && !log.is_run && !self.record {
-                return Ok(None);
-            }
+            let asked = named || log.is_run || self.record;
             let root = match ledger::root(self.history.as_deref(), policy) {
-                Ok(root) => root,
-                Err(_) if self.no_record => return Ok(None),
-                Err(_) if log.is_run && !self.record => {
+                Ok(root) if asked || root.is_dir() => root,
+                Err(_) if log.is_run && !self.record && !self.no_record => {
                     let why = "there is no place for the history; give --history DIR, or set BKLOG_HISTORY";
                     notes.push(format!("the run is not recorded: {why}"));
                     return Ok(None);
                 }
-                Err(error) => return Err(error),
+                Err(error) if asked && !self.no_record => return Err(error),
+                // Nobody asked for a history, and there is none.
+                _ => return Ok(None),
             };
             if !named && !root.exists() && self.records(log.is_run) {
                 notes.push(format!(

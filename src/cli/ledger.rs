@@ -1,11 +1,9 @@
-//! Where the history is, what the project is called, and what times on the command line mean: shared by all commands that use it.
+//! Where the history is, what the project is called, what the surroundings say of a run: shared by all commands that use the history.
 
-use std::path::Path;
-#[cfg(feature = "history")]
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::error::CliError;
-#[cfg(feature = "history")]
+pub(super) use super::project::project;
+use super::{error::CliError, times::is_plausible};
 use crate::{
     build::Build,
     evidence::{ci, git::Repository},
@@ -17,7 +15,6 @@ use crate::{
 ///
 /// # Errors
 /// Nothing says where.
-#[cfg(feature = "history")]
 pub(super) fn root(flag: Option<&Path>, policy: &Policy) -> Result<PathBuf, CliError> {
     let settings = || policy.history.as_deref().map(|path| policy.resolve(path));
     flag.map(Path::to_owned).or_else(settings).or_else(data_directory).ok_or(CliError::Usage {
@@ -27,43 +24,13 @@ pub(super) fn root(flag: Option<&Path>, policy: &Policy) -> Result<PathBuf, CliE
 }
 
 /// `$XDG_DATA_HOME/bklog`, as other programs of the user keep their data.
-#[cfg(feature = "history")]
 fn data_directory() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_DATA_HOME").or_else(|| set("LOCALAPPDATA")).or_else(|| set("HOME").map(|home| home.join(".local/share")));
     base.map(|base| base.join("bklog"))
 }
 
-/// The project: the flag, else the name of the repository's directory.
-pub(super) fn project(flag: Option<&str>, cwd: &Path) -> String {
-    if let Some(project) = flag.filter(|project| !project.is_empty()) {
-        return project.to_owned();
-    }
-    let repository = cwd.ancestors().find(|directory| directory.join(".git").exists()).unwrap_or(cwd);
-    repository.file_name().map_or_else(|| "default".to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
-/// A time on the command line: RFC 3339, or seconds since 1970. `flag` names it in the message.
-///
-/// # Errors
-/// The text is no time, or one at which nobody built: before 2013 there was no docker, and tomorrow has not been yet.
-pub(super) fn time(flag: &str, text: Option<&str>) -> Result<Option<jiff::Timestamp>, CliError> {
-    let Some(text) = text else { return Ok(None) };
-    let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.abs() < 1e11);
-    #[expect(clippy::cast_possible_truncation, reason = "the filter leaves at most 1e17 microseconds")]
-    let seconds = seconds.and_then(|seconds| jiff::Timestamp::from_microsecond((seconds * 1e6) as i64).ok());
-    let Some(at) = seconds.or_else(|| text.parse().ok()) else {
-        return Err(CliError::Usage { what: format!("{flag} {text:?} is no time"), hint: "for example 2026-11-21T08:14:26Z" });
-    };
-    if is_plausible(at, jiff::Timestamp::now()) {
-        return Ok(Some(at));
-    }
-    let hint = "give the time at which the build ran, for example 2026-11-21T08:14:26Z; it must lie between 2013 and tomorrow";
-    Err(CliError::Usage { what: format!("{flag} {text:?} is {at}, when no build can have run"), hint })
-}
-
 /// The time so long ago: `90d`, `12w`, `36h`, `30m`; `None` where the text is no length.
-#[cfg(feature = "history")]
 pub(super) fn ago(text: &str, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
     let (number, unit) = text.trim().split_at_checked(text.trim().len().checked_sub(1)?)?;
     let seconds = match unit {
@@ -81,7 +48,6 @@ pub(super) fn ago(text: &str, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
 ///
 /// # Errors
 /// The text is none of these.
-#[cfg(feature = "history")]
 pub(super) fn ago_or_time(flag: &str, text: &str, now: jiff::Timestamp) -> Result<jiff::Timestamp, CliError> {
     let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|day| day.timestamp());
     let time = || text.parse::<jiff::Timestamp>().ok();
@@ -91,15 +57,7 @@ pub(super) fn ago_or_time(flag: &str, text: &str, now: jiff::Timestamp) -> Resul
     })
 }
 
-/// Whether a build can have run at a time: docker came in March 2013, and a clock may be a day ahead.
-pub(super) fn is_plausible(at: jiff::Timestamp, now: jiff::Timestamp) -> bool {
-    const FIRST_SECOND: i64 = 1_356_998_400;
-    const A_DAY: i64 = 86_400;
-    at.as_second() >= FIRST_SECOND && at.as_second() <= now.as_second().saturating_add(A_DAY)
-}
-
 /// What the surroundings of this process say of a run.
-#[cfg(feature = "history")]
 #[derive(Debug, Clone, Default)]
 pub(super) struct Surroundings {
     /// The commit: that of the CI job, else HEAD.
@@ -114,7 +72,6 @@ pub(super) struct Surroundings {
     pub(super) builder: Option<String>,
 }
 
-#[cfg(feature = "history")]
 impl Surroundings {
     /// Asks the CI system's variables, and git where they say nothing.
     pub(super) fn look(cwd: &Path) -> Self {
@@ -139,13 +96,11 @@ impl Surroundings {
 }
 
 /// When the builds of a log began, where it says that, and that time can be.
-#[cfg(feature = "history")]
 pub(super) fn logged_start(builds: &[Build]) -> Option<jiff::Timestamp> {
     history::logged_start(builds).filter(|at| is_plausible(*at, jiff::Timestamp::now()))
 }
 
 /// When the builds of a log began, if the log itself does not say: its file was written last when they ended.
-#[cfg(feature = "history")]
 pub(super) fn file_time(log: &str, builds: &[Build]) -> Option<jiff::Timestamp> {
     let modified = std::fs::metadata(log).ok().filter(std::fs::Metadata::is_file)?.modified().ok()?;
     let at = jiff::Timestamp::try_from(modified).ok()?;
@@ -158,7 +113,6 @@ pub(super) fn file_time(log: &str, builds: &[Build]) -> Option<jiff::Timestamp> 
 mod tests {
     use super::*;
 
-    #[cfg(feature = "history")]
     #[test]
     fn so_long_ago() {
         let now = "2026-11-21T12:00:00Z".parse().unwrap();
@@ -169,16 +123,6 @@ mod tests {
         assert_eq!(read("2026-11-01T08:00:00+02:00").as_deref(), Some("2026-11-01T06:00:00Z"));
         for wrong in ["", "d", "7", "7y", "-7d", "last week", "99999999999d", "ü"] {
             assert_eq!(read(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn times_of_builds() {
-        let read = |text: &str| time("--started-at", Some(text));
-        assert_eq!(read("2026-03-29T02:30:00+02:00").unwrap().unwrap().to_string(), "2026-03-29T00:30:00Z");
-        assert_eq!(read("1700000000").unwrap().unwrap().to_string(), "2023-11-14T22:13:20Z");
-        for wrong in ["0001-01-01T00:00:00Z", "9998-01-01T00:00:00Z", "yesterday", "-5", "1e300", "", "nan"] {
-            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -13,12 +13,14 @@ mod explain;
 #[cfg(feature = "history")]
 mod history;
 mod judging;
+#[cfg(feature = "history")]
 mod ledger;
 mod lint;
 mod live;
 #[cfg(feature = "history")]
 mod log_files;
 mod overall;
+mod project;
 mod reading;
 #[cfg(feature = "history")]
 mod record;
@@ -27,6 +29,7 @@ mod report;
 mod reporting;
 mod run;
 mod show;
+mod times;
 mod trend;
 
 use std::process::ExitCode;

@@ -183,7 +183,8 @@ pub fn publish(path: &Path, frame: &mut DataFrame) -> Result<bool, HistoryError>
 pub fn publish_large(path: &Path, frame: &mut DataFrame, row_group: usize) -> Result<bool, HistoryError> {
     let unusable = |cause| HistoryError::Io { path: path.to_owned(), cause };
     let directory = path.parent().unwrap_or(path);
-    fs::create_dir_all(directory).map_err(unusable)?;
+    let unwritable = |cause| HistoryError::Io { path: directory.to_owned(), cause };
+    fs::create_dir_all(directory).map_err(unwritable)?;
     let mut bytes = Vec::new();
     ParquetWriter::new(&mut bytes)
         .with_compression(ParquetCompression::Zstd(None))
@@ -191,7 +192,7 @@ pub fn publish_large(path: &Path, frame: &mut DataFrame, row_group: usize) -> Re
         .set_parallel(false)
         .finish(frame)
         .map_err(|error| HistoryError::Encode(error.to_string()))?;
-    let mut file = temporary(directory).map_err(unusable)?;
+    let mut file = temporary(directory).map_err(unwritable)?;
     file.write_all(&bytes).map_err(unusable)?;
     file.as_file().sync_all().map_err(unusable)?;
     match file.persist_noclobber(path) {

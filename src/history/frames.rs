@@ -1,7 +1,8 @@
 //! Rows to columns and back. This is where the columns of the three tables have their names and types.
 //!
-//! Types are those that every engine reads: 32 and 64 bit integers, doubles, text, booleans, times in microseconds of UTC. Lists are
-//! text with a line for each element. A column that a file lacks reads as `null`: files of older versions stay readable.
+//! Types are those that every engine reads: 32 and 64 bit integers, doubles, text, booleans, times in microseconds of UTC (without a
+//! zone, because engines differ in what they make of one). Lists are text with a line for each element. A column that a file lacks
+//! reads as `null`: files of older versions stay readable.
 
 use jiff::Timestamp;
 use polars::prelude::*;
@@ -20,7 +21,7 @@ pub(super) fn frame(columns: Vec<Column>) -> Result<DataFrame, HistoryError> {
 pub(super) fn times(name: &str, times: impl Iterator<Item = Option<Timestamp>>) -> Result<Column, HistoryError> {
     let numbers: Vec<Option<i64>> = times.map(|at| at.map(Timestamp::as_microsecond)).collect();
     Column::new(name.into(), numbers)
-        .cast(&DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC)))
+        .cast(&DataType::Datetime(TimeUnit::Microseconds, None))
         .map_err(|error| HistoryError::Encode(error.to_string()))
 }
 

@@ -206,7 +206,7 @@ impl History {
 
 /// The sums of a piece by step, week and bucket.
 fn summed(piece: LazyFrame, table: Table, selection: &Selection) -> PolarsResult<DataFrame> {
-    let time = |at: jiff::Timestamp| lit(at.as_microsecond()).cast(DataType::Datetime(TimeUnit::Microseconds, Some(TimeZone::UTC)));
+    let time = |at: jiff::Timestamp| lit(at.as_microsecond()).cast(DataType::Datetime(TimeUnit::Microseconds, None));
     let mut piece = piece;
     if let Some(since) = selection.since {
         piece = piece.filter(col("at").gt_eq(time(since)));

@@ -238,3 +238,26 @@ fn an_unwritable_place_is_said() {
     let error = History::open(&file, "p").record(&rows("one", 1), &[], Clock::Known).unwrap_err();
     assert!(matches!(error, HistoryError::Io { .. }), "{error}");
 }
+
+/// A change of this snapshot is a change of the schema: columns may be added, never renamed, dropped or given another type.
+#[test]
+fn the_schema_is_what_it_was_and_does_not_depend_on_the_rows() {
+    let schema = |frame: polars::prelude::DataFrame| -> String {
+        frame.columns().iter().map(|column| format!("  {}: {}\n", column.name(), column.dtype())).collect()
+    };
+    let full = rows("one", 1);
+    let mut bare = full.clone();
+    bare.run.commit = None;
+    bare.run.images.clear();
+    bare.run.seconds = None;
+    (bare.builds, bare.steps) = (Vec::new(), Vec::new());
+    let mut finished = full.clone();
+    finished.run.finished_at = Some(Timestamp::from_second(1).unwrap());
+    let all = |rows: &RunRows| {
+        let run = schema(run_frame(&rows.run, rows.run.at).unwrap());
+        format!("runs\n{run}builds\n{}steps\n{}", schema(builds_frame(rows).unwrap()), schema(steps_frame(rows).unwrap()))
+    };
+    assert_eq!(all(&full), all(&bare));
+    assert_eq!(all(&full), all(&finished));
+    insta::assert_snapshot!("schema", all(&full));
+}

@@ -450,3 +450,46 @@ fn an_older_history_is_read_and_a_newer_one_refused() {
     assert_eq!(code(&run(&mixed.history(), &["history", "compact"])), 0);
     mixed.is_sound(2);
 }
+
+/// A run that is recorded already is not its own baseline: what a check says does not depend on how often it was asked.
+#[test]
+fn a_check_is_not_compared_with_its_own_record() {
+    let place = Place::new();
+    let repository = place.dir.path().join("shop");
+    fs::create_dir(&repository).unwrap();
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=t", "-c", "user.email=t@t"];
+        let output = Command::new("git").args(identity).args(arguments).current_dir(&repository).output().unwrap();
+        assert!(output.status.success(), "{}", err(&output));
+        out(&output).trim().to_owned()
+    };
+    git(&["init", "-q"]);
+    fs::write(repository.join("Dockerfile"), "FROM alpine:3.20\nCOPY . /src\nRUN make\n").unwrap();
+    let check = |number: usize, extra: &[&str]| -> serde_json::Value {
+        let log = place.log(number);
+        let arguments = ["check", &log, "--record", "--build", "docker build .", "--format", "json", "--fail-on", "never"];
+        let mut command = bklog(&place.history(), &[&arguments[..], extra].concat());
+        if let Some(path) = std::env::var_os("PATH") {
+            command.env("PATH", path);
+        }
+        let output = command.current_dir(&repository).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", err(&output)))
+    };
+    let mut commits = Vec::new();
+    for (number, times) in [(1, &[][..]), (2, &[][..]), (3, &["--started-at", "2026-05-03T00:00:00Z"][..])] {
+        fs::write(repository.join("main.c"), format!("int version = {number};")).unwrap();
+        git(&["add", "."]);
+        git(&["commit", "-qm", "x"]);
+        commits.push(git(&["rev-parse", "HEAD"]));
+        let baseline = |report: serde_json::Value| {
+            let steps = report["steps"].as_array().unwrap();
+            let copy = steps.iter().find(|step| step["name"].as_str().unwrap().contains("COPY")).unwrap();
+            copy["baseline"]["commit"].clone()
+        };
+        let baselines: Vec<_> = (0..3).map(|_| baseline(check(number, times))).collect();
+        // The third says that it ran before the others, so that nothing came before it.
+        let expected = if number == 2 { Some(commits[0].as_str()) } else { None };
+        assert_eq!(baselines.iter().map(serde_json::Value::as_str).collect::<Vec<_>>(), [expected; 3], "log {number}");
+    }
+    assert_eq!(History::open(&place.history(), "shop").read_runs(&ALL).unwrap().len(), 3);
+}

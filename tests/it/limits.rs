@@ -6,7 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Address space, which is more than memory: the program itself, its stacks and what the allocator reserves count too.
+/// Address space beyond the program's file, which is more than memory: stacks and what the allocator reserves count too. The file of a
+/// debug build with the history is large, and all of it is mapped.
 const MOST_KIB: u64 = 256 * 1024;
 
 /// `BKLOG_LIMITS_FACTOR` asks for longer logs than these, which take a few seconds each in a debug build.
@@ -17,8 +18,10 @@ fn times(lines: u32) -> u32 {
 /// Runs `bklog show -` on a log that `write` makes; fails where the program is stopped by the limit or crashes.
 fn show(write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static) {
     let script = "ulimit -v \"$1\" && exec \"$0\" show - --format json";
+    let program = env!("CARGO_BIN_EXE_bklog");
+    let limit = MOST_KIB + std::fs::metadata(program).unwrap().len() / 1024;
     let mut child = Command::new("sh")
-        .args(["-c", script, env!("CARGO_BIN_EXE_bklog"), &MOST_KIB.to_string()])
+        .args(["-c", script, program, &limit.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
