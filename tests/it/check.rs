@@ -85,7 +85,8 @@ fn bad_input_is_said_in_words_that_help() {
     place.commit("second");
     let mut page = String::new();
     let mut add = |what: &str, output: &Output| {
-        let said = place.said(output).replace(&first, "FIRST").replace(&place.git(&["rev-parse", "HEAD"]), "HEAD");
+        let head = place.git(&["rev-parse", "HEAD"]);
+        let said = place.said(output).replace(&first, "FIRST").replace(&head, "HEAD").replace(&head[..12], "HEAD--------");
         // What stands above the findings is not what this is about.
         let said = said.split_once("export      0.0s\n\n").map_or(said.as_str(), |(_, findings)| findings);
         page += &format!("## {what}: exit code {}\n{said}\n", code(output));

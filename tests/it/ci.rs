@@ -68,7 +68,6 @@ fn recorded(place: &Place, history: &Path) -> usize {
     report["steps"].as_array().unwrap().iter().filter(|step| step["verdict"] == "fresh" && !step["baseline"].is_null()).count()
 }
 
-#[cfg(feature = "history")]
 #[test]
 fn github_actions() {
     let place = place();
@@ -90,7 +89,6 @@ fn github_actions() {
     assert_eq!(codes, [3, 4, 4], "the step that builds fails with the build's code");
 }
 
-#[cfg(feature = "history")]
 #[test]
 fn gitlab_ci() {
     let place = place();
@@ -127,7 +125,6 @@ fn gitlab_ci() {
     assert!(place.app().join("bklog-junit.xml").exists(), "a build that fails is reported too");
 }
 
-#[cfg(feature = "history")]
 #[test]
 fn jenkins() {
     let place = place();
@@ -152,7 +149,6 @@ fn jenkins() {
     assert_eq!((code(&run(0)), code(&run(1))), (3, 0), "the stage that builds has said that it failed");
 }
 
-#[cfg(feature = "history")]
 #[test]
 fn a_deploy_script() {
     let place = place();

@@ -4,7 +4,7 @@
 mod build_plans;
 #[cfg(unix)]
 mod check;
-#[cfg(unix)]
+#[cfg(all(unix, feature = "history"))]
 mod ci;
 mod cli;
 #[cfg(unix)]
