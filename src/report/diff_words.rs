@@ -96,3 +96,51 @@ pub fn cause(cause: &Cause, name: &dyn Fn(&str) -> String) -> String {
 pub fn tenths(seconds: f64) -> f64 {
     (seconds * 10.0).round() / 10.0
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{
+        build::{Build, collect::Collector},
+        history::{RunInfo, run_rows},
+        log::Reader,
+        redact::Redactor,
+        report::{diff_json, diff_markdown, text},
+        trend::diff::{Diff, Side, compare},
+    };
+
+    fn side(log: &str) -> Side {
+        let mut builds: Vec<Build> = Vec::new();
+        let mut reader = Reader::new(Collector::new(|build| builds.push(build)));
+        reader.feed(log.as_bytes());
+        reader.finish();
+        let info = RunInfo { redactor: Redactor::default(), ..RunInfo::default() };
+        Side { name: "a\u{1b}[31m|log".to_owned(), rows: run_rows(&builds, &[], &info), recorded: false }
+    }
+
+    fn hostile() -> Diff {
+        let log = |status: &str, more: &str| {
+            format!(
+                "#1 [internal] load build definition from Dockerfile\n#1 DONE 0.0s\n\n\
+                 #2 [2/3] COPY \u{202e}<b>|`x`\u{1b}[2J ./\n#2 {status}\n\n\
+                 #3 [3/3] RUN NPM_TOKEN=s3cret-one npm ci{more}\n#3 {status}\n"
+            )
+        };
+        compare(side(&log("CACHED", "")), side(&log("DONE 1.5s", " --s3cret \u{7}|")), Some(&["\u{1b}[2J|<b>".to_owned()]))
+    }
+
+    #[test]
+    fn nothing_of_a_log_is_written_raw_and_no_secret_at_all() {
+        let diff = hostile();
+        assert!(diff.roots().len() == 1, "{diff:?}");
+        let mut written: Vec<(&str, Vec<u8>)> = vec![("text", Vec::new()), ("markdown", Vec::new()), ("json", Vec::new())];
+        text::diff::write(&diff, 80, true, &mut written[0].1).unwrap();
+        diff_markdown::write(&diff, &mut written[1].1).unwrap();
+        diff_json::write(&diff, &mut written[2].1).unwrap();
+        for (format, bytes) in written {
+            let text = anstream::adapter::strip_str(std::str::from_utf8(&bytes).unwrap()).to_string();
+            assert!(!text.contains("s3cret-one"), "{format}: {text}");
+            assert!(format == "json" || !text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{format}: {text}");
+            assert!(format != "markdown" || (!text.contains("<b>") && !text.contains("|`x`")), "{text}");
+        }
+    }
+}

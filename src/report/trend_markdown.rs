@@ -36,7 +36,8 @@ pub fn write(trend: &Trend, out: &mut dyn Write) -> io::Result<()> {
             change(event.main.0, event.main.1, out)?;
         }
         if events.is_empty() {
-            writeln!(out, "\nNo lasting change of level.")?;
+            let most = series.iter().map(|told| told.measured.series.points().len()).max().unwrap_or(0);
+            writeln!(out, "\n{}.", words::no_change(most))?;
         }
         writeln!(out)?;
     }

@@ -7,7 +7,7 @@ use crate::policy::trend::BudgetOf;
 use crate::trend::{
     analysis::{Told, ToldChange, Trend},
     attribution::StepShare,
-    change_point::{CONFIRMING_BUILDS, Direction, State},
+    change_point::{CONFIRMING_BUILDS, Direction, LEAST_BUILDS, State},
     gate::Spent,
     ledger::{Measured, Metric},
     levels::Among,
@@ -302,6 +302,15 @@ pub fn sign_text(sign: &SignChange, name: &dyn Fn(&str) -> String) -> String {
 /// A digest, short.
 fn digest(text: &str) -> String {
     text.strip_prefix("sha256:").unwrap_or(text).chars().take(DIGEST_DIGITS).collect()
+}
+
+/// Why there is no change, of a series of so many builds.
+pub fn no_change(builds: usize) -> &'static str {
+    match builds {
+        0 => "no build succeeded, so there is nothing to compare",
+        1..LEAST_BUILDS => "too few builds for a change: it takes seven builds, two of them on the new level",
+        _ => "no lasting change of level",
+    }
 }
 
 /// What a budget is for.

@@ -286,7 +286,7 @@ fn named(rows: &[StepRow], order: &[usize], build: impl Fn(u32) -> usize) -> Vec
 fn paired_builds(a: &[StepRow], b: &[StepRow]) -> Vec<(u32, u32)> {
     let of_builds = |rows: &[StepRow]| -> BTreeMap<u32, BTreeSet<String>> {
         let mut builds: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
-        for row in rows.iter().filter(|row| row.kind == Kind::Instruction) {
+        for row in rows {
             builds.entry(row.build).or_default().insert(row.identity.clone());
         }
         builds

@@ -43,8 +43,9 @@ pub fn write(trend: &Trend, width: usize, out: &mut dyn Write) -> io::Result<()>
             paragraph(told, change, width, out)?;
             also(&event.also, &series, width, out)?;
         }
-        if events.is_empty() && series.iter().any(|told| !told.measured.series.points().is_empty()) {
-            writeln!(out, "\nno lasting change of level")?;
+        let most = series.iter().map(|told| told.measured.series.points().len()).max().unwrap_or(0);
+        if events.is_empty() {
+            writeln!(out, "{}{}", if most > 0 { "\n" } else { "" }, words::no_change(most))?;
         }
     }
     budgets(trend, out)?;
