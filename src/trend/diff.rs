@@ -184,7 +184,7 @@ pub fn compare(a: Side, b: Side, changed_files: Option<&[String]>) -> Diff {
         let pair = pairs.iter().find(|pair| pair.b == at);
         let before = pair.map(|pair| a.rows.steps[order_a[pair.a]].clone());
         // A step that bake announces under another target, or of a stage that was renamed, has the same text.
-        let edited = pair.is_some_and(|pair| left[pair.a].text != right[pair.b].text);
+        let edited = pair.is_some_and(|pair| right[at].kind == Kind::Instruction && left[pair.a].text != right[at].text);
         steps.push(step_diff(before, Some(b.rows.steps[row].clone()), edited));
     }
     for (at, &row) in order_a.iter().enumerate() {

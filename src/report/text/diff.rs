@@ -35,7 +35,7 @@ struct Row {
     cells: [String; 5],
 }
 
-fn row(step: &StepDiff, shown: bool) -> Option<Row> {
+fn row(step: &StepDiff, is_root: bool) -> Option<Row> {
     let name = escape::terminal(&words::step_name(step.row()?)).into_owned();
     let (a, b) = step.seconds();
     let delta = words::tenths(b) - words::tenths(a);
@@ -47,8 +47,9 @@ fn row(step: &StepDiff, shown: bool) -> Option<Row> {
     };
     let became = words::became(step);
     let edited = if step.edited && step.became != Became::Same { ", edited" } else { "" };
-    let note = if became.is_empty() { String::new() } else { painted(style, format!("{became}{edited}")) };
-    let change = if delta.abs() < 0.05 && !shown { String::new() } else { units::signed(delta) };
+    let first = if is_root { ", first" } else { "" };
+    let note = if became.is_empty() { String::new() } else { painted(style, format!("{became}{first}{edited}")) };
+    let change = if delta.abs() < 0.05 { String::new() } else { units::signed(delta) };
     Some(Row { cells: [name, words::status(step.a.as_ref()), words::status(step.b.as_ref()), change, note] })
 }
 
@@ -56,9 +57,9 @@ fn table(diff: &Diff, width: usize, all: bool, out: &mut dyn Write) -> io::Resul
     let mut rows: Vec<Row> =
         vec![Row { cells: [painted(DIM, "step"), painted(DIM, "A"), painted(DIM, "B"), String::new(), String::new()] }];
     let (mut rest, mut others) = (Both::default(), 0);
-    for step in &diff.steps {
+    for (at, step) in diff.steps.iter().enumerate() {
         if all || words::is_worth_a_row(step) {
-            rows.extend(row(step, false));
+            rows.extend(row(step, step.root == Some(at)));
         } else {
             let (a, b) = step.seconds();
             rest = Both { a: rest.a + words::tenths(a), b: rest.b + words::tenths(b) };
