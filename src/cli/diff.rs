@@ -105,7 +105,7 @@ pub(super) fn run(args: &DiffArgs, color: anstream::ColorChoice) -> Result<u8, C
         },
         _ => None,
     };
-    let diff = compare(a, b, files.as_deref());
+    let diff = compare(a, b, files.as_ref());
     match args.format {
         DiffFormat::Text => {
             let width = args.width.map_or_else(|| super::terminal_width(&console::Term::stdout()), usize::from);

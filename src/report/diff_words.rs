@@ -4,7 +4,7 @@ use super::{trend_words::sign_text, units};
 use crate::{
     build::{Status, StepName},
     history::{identity, rows::StepRow},
-    trend::diff::{Became, Cause, Side, StepDiff},
+    trend::diff::{Became, Both, Cause, Diff, Side, StepDiff},
 };
 
 /// Place and text of a step, with its number: `backend deps 2/2 RUN npm ci`.
@@ -82,8 +82,7 @@ pub fn cause(cause: &Cause, name: &dyn Fn(&str) -> String) -> String {
             let named = files.iter().map(|file| name(file)).collect::<Vec<_>>().join(", ");
             let more = count - files.len().min(*count);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let verb = if *count == 1 { "it copies changed" } else { "it copies changed:" };
-            format!("{} that {verb} {named}{more}", units::count(*count, "file"))
+            format!("{} that it copies changed: {named}{more}", units::count(*count, "file"))
         }
         Cause::NoFiles => "nothing that it copies changed between the commits: the cache did not have it any more".to_owned(),
         Cause::Base(sign) | Cause::Sign(sign) => sign_text(sign, name),
@@ -97,6 +96,17 @@ pub fn tenths(seconds: f64) -> f64 {
     (seconds * 10.0).round() / 10.0
 }
 
+/// Steps, overlap and total as they are printed: steps and overlap add up to the total.
+pub fn totals(diff: &Diff) -> (Both, Option<(Both, Both)>) {
+    let sum = |of: &dyn Fn(&StepDiff) -> f64| tenths(diff.steps.iter().map(|step| tenths(of(step))).sum());
+    let steps = Both { a: sum(&|step| step.seconds().0), b: sum(&|step| step.seconds().1) };
+    let rest = diff.total.map(|total| {
+        let total = Both { a: tenths(total.a), b: tenths(total.b) };
+        (Both { a: total.a - steps.a, b: total.b - steps.b }, total)
+    });
+    (steps, rest)
+}
+
 #[cfg(test)]
 mod tests {
     use crate::{
@@ -105,7 +115,7 @@ mod tests {
         log::Reader,
         redact::Redactor,
         report::{diff_json, diff_markdown, text},
-        trend::diff::{Diff, Side, compare},
+        trend::diff::{ChangedFiles, Diff, Side, compare},
     };
 
     fn side(log: &str) -> Side {
@@ -125,7 +135,11 @@ mod tests {
                  #3 [3/3] RUN NPM_TOKEN=s3cret-one npm ci{more}\n#3 {status}\n"
             )
         };
-        compare(side(&log("CACHED", "")), side(&log("DONE 1.5s", " --s3cret \u{7}|")), Some(&["\u{1b}[2J|<b>".to_owned()]))
+        compare(
+            side(&log("CACHED", "")),
+            side(&log("DONE 1.5s", " --s3cret \u{7}|")),
+            Some(&ChangedFiles { files: vec!["\u{1b}[2J|<b>".to_owned()], ..ChangedFiles::default() }),
+        )
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-pub use cause::{Cause, files_between};
+pub use cause::{Cause, ChangedFiles, files_between};
 
 /// Least difference of seconds, and least factor, from which on a step is slower or faster.
 const LEAST_SECONDS: f64 = 0.3;
@@ -172,8 +172,8 @@ impl Diff {
     }
 }
 
-/// Compares two builds. `changed_files` are those that differ between the two commits, from the top of the repository, where that is known.
-pub fn compare(a: Side, b: Side, changed_files: Option<&[String]>) -> Diff {
+/// Compares two builds. `changed` is what differs between the two commits, where that is known.
+pub fn compare(a: Side, b: Side, changed: Option<&ChangedFiles>) -> Diff {
     let builds = paired_builds(&a.rows.steps, &b.rows.steps);
     let (order_a, order_b) = (in_order(&a.rows.steps), in_order(&b.rows.steps));
     let left = named(&a.rows.steps, &order_a, |build| builds.iter().position(|pair| pair.0 == build).map_or(usize::MAX, |at| at));
@@ -197,7 +197,7 @@ pub fn compare(a: Side, b: Side, changed_files: Option<&[String]>) -> Diff {
     let total = a.rows.run.seconds.zip(b.rows.run.seconds).map(|(a, b)| Both { a, b });
     let in_steps = steps.iter().map(StepDiff::seconds).fold(Both::default(), |sum, (a, b)| Both { a: sum.a + a, b: sum.b + b });
     let mut diff = Diff { a, b, steps, total, in_steps, signs };
-    cause::explain(&mut diff, changed_files);
+    cause::explain(&mut diff, changed);
     diff
 }
 

@@ -20,6 +20,11 @@ fn side(total: Option<f64>, steps: &[(&str, Option<f64>)], imports: &[&str]) -> 
     Side { name: "log".to_owned(), rows, recorded: false }
 }
 
+fn changed(files: &[&str], directories: &[&str]) -> ChangedFiles {
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    ChangedFiles { files: owned(files), directories: owned(directories).into_iter().collect() }
+}
+
 fn became_of(diff: &Diff) -> Vec<(&str, Became)> {
     diff.steps.iter().map(|step| (step.row().unwrap().name.as_str(), step.became)).collect()
 }
@@ -35,8 +40,7 @@ const WARM: [(&str, Option<f64>); 5] = [
 #[test]
 fn the_first_miss_and_what_followed() {
     let cold = WARM.map(|(name, seconds)| (name, Some(seconds.unwrap_or(if name.contains("npm ci") { 90.0 } else { 0.1 }))));
-    let files = ["package.json".to_owned(), "src/main.js".to_owned()];
-    let diff = compare(side(Some(21.0), &WARM, &[]), side(Some(111.0), &cold, &[]), Some(&files));
+    let diff = compare(side(Some(21.0), &WARM, &[]), side(Some(111.0), &cold, &[]), Some(&changed(&["package.json", "src/main.js"], &[])));
     assert_eq!(diff.roots().into_iter().collect::<Vec<_>>(), [(1, vec![2])]);
     assert!(
         diff.steps[1].causes.contains(&Cause::Files { files: vec!["package.json".to_owned()], count: 1 }),
@@ -44,10 +48,25 @@ fn the_first_miss_and_what_followed() {
         diff.steps[1].causes
     );
     assert_eq!(diff.steps[3].became, Became::Same, "it ran before, too");
-    let untouched = compare(side(None, &WARM, &[]), side(None, &cold, &[]), Some(&files[1..]));
+    let untouched = compare(side(None, &WARM, &[]), side(None, &cold, &[]), Some(&changed(&["src/main.js"], &[])));
     assert!(untouched.steps[1].causes.contains(&Cause::NoFiles));
     assert!(untouched.steps[1].causes.contains(&Cause::NothingCached));
     assert_eq!(untouched.total, None);
+}
+
+#[test]
+fn files_are_looked_for_below_the_directory_of_the_target() {
+    let steps = |seconds| [("[api 1/2] FROM a", Some(0.0)), ("[api 2/2] COPY src ./", seconds)];
+    let cause = |files: &[&str], directories: &[&str]| {
+        let changed = changed(files, directories);
+        compare(side(None, &steps(None), &[]), side(None, &steps(Some(1.0)), &[]), Some(&changed)).steps[1].causes[0].clone()
+    };
+    let of = |names: &[&str]| Cause::Files { files: changed(names, &[]).files, count: names.len() };
+    assert_eq!(cause(&["web/src/a.js", "api/src/b.py", "api/README"], &["web", "api"]), of(&["api/src/b.py"]));
+    assert_eq!(cause(&["web/src/a.js", "src/b.py"], &["web", "api"]), Cause::NoFiles);
+    assert_eq!(cause(&["src/c.py", "docs/d"], &["src"]), of(&["src/c.py"]));
+    assert_eq!(cause(&["services/x/src/c.py"], &["services"]), of(&["services/x/src/c.py"]), "any directory can be the context");
+    assert_eq!(cause(&["docs/d", "x/srcs/e"], &[]), Cause::NoFiles);
 }
 
 #[test]
@@ -188,7 +207,7 @@ proptest! {
         let (in_a, in_b) = (a.rows.steps.len(), b.rows.steps.len());
         let executed = |side: &Side| side.rows.steps.iter().filter_map(|row| row.seconds).sum::<f64>();
         let (sum_a, sum_b) = (executed(&a), executed(&b));
-        let diff = compare(a, b, Some(&["a".to_owned()]));
+        let diff = compare(a, b, Some(&changed(&["a"], &[])));
         prop_assert_eq!(diff.steps.iter().filter(|step| step.a.is_some()).count(), in_a);
         prop_assert_eq!(diff.steps.iter().filter(|step| step.b.is_some()).count(), in_b);
         let delta: f64 = diff.steps.iter().map(StepDiff::delta).sum();

@@ -154,7 +154,7 @@ fn a_regression_that_holds_fails_the_job_until_it_is_accepted() {
     let text = bklog_in(settings.path(), &["trend", "--history", history, "--project", "shop", "--width", "100"]);
     let text = out(&text);
     assert!(text.contains("Accepted: the cache moves."), "{text}");
-    assert!(text.contains("over budget: whole run takes 12.8s, and may take 10.0s (median of the last 5 builds)"), "{text}");
+    assert!(text.contains("over budget: whole run takes 13.4s, and may take 10.0s (median of the last 5 builds)"), "{text}");
     write(
         "[trend.budget]\ntotal = \"1m\"\n[trend.budget.steps]\n\"install backend\" = \"7s\"\n[[trend.accept]]\nsince = \"5926164\"\nreason = \"x\"\n",
     );
@@ -227,4 +227,45 @@ fn logs_are_compared_without_a_history() {
     let same = json(&bklog(&["diff", &log(24), &log(24), "--format", "json"]));
     assert!(same["steps"].as_array().unwrap().iter().all(|step| step["change"] == "same" && step["edited"] == false));
     assert_eq!(same["total"]["delta"], 0.0);
+}
+
+#[test]
+fn the_files_between_two_commits_explain_a_copy() {
+    let directory = tempfile::tempdir().unwrap();
+    let repository = directory.path().join("repo");
+    std::fs::create_dir_all(repository.join("api/src")).unwrap();
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]).args(arguments);
+        let output = command.current_dir(&repository).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let commit = |content: &str| {
+        for file in ["api/src/main.py", "README.md"] {
+            std::fs::write(repository.join(file), content).unwrap();
+        }
+        git(&["add", "."]);
+        git(&["commit", "-qm", "x"]);
+        git(&["rev-parse", "HEAD"])
+    };
+    git(&["init", "-q"]);
+    let (from, to) = (commit("one\n"), commit("two\n"));
+    let log = |name: &str, status: &str| {
+        let path = directory.path().join(name);
+        let text = format!(
+            "#1 [api internal] load build context\n#1 transferring context: 2.32kB done\n#1 DONE 0.0s\n\n#2 [api 2/3] COPY src ./\n#2 {status}\n\n#3 [api 3/3] RUN make\n#3 {status}\n\n#4 [api] exporting to image\n#4 DONE 0.1s\n"
+        );
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (a, b) = (log("a.log", "CACHED"), log("b.log", "DONE 2.0s"));
+    let range = format!("{from}..{to}");
+    let repository_path = repository.to_str().unwrap();
+    let text = out(&bklog(&["diff", &a, &b, "--commits", &range, "--repo", repository_path, "--width", "100"]));
+    assert!(text.contains("1 file that it copies changed: `api/src/main.py`"), "{text}");
+    let output = bklog(&["diff", &a, &b, "--commits", "1234567..89abcde", "--repo", repository_path]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("warning: "), "who gives commits wants to know that git does not");
+    assert_eq!(bklog(&["diff", &a, &b, "--commits", "1234567"]).status.code(), Some(2));
 }

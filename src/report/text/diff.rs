@@ -71,14 +71,10 @@ fn table(diff: &Diff, width: usize, all: bool, out: &mut dyn Write) -> io::Resul
         let name = if same { units::count(others, "step") } else { units::count(others, "other step") };
         rows.push(total_row(&name, rest, String::new()));
     }
-    // What is printed adds up, because it is made of what is printed.
-    let sum = |of: &dyn Fn(&StepDiff) -> f64| diff.steps.iter().map(|step| words::tenths(of(step))).sum::<f64>();
-    let steps = Both { a: sum(&|step| step.seconds().0), b: sum(&|step| step.seconds().1) };
+    let (steps, rest) = words::totals(diff);
     let steps_at = rows.len();
     rows.push(total_row("all steps", steps, String::new()));
-    if let Some(total) = diff.total {
-        let total = Both { a: words::tenths(total.a), b: words::tenths(total.b) };
-        let overlap = Both { a: total.a - steps.a, b: total.b - steps.b };
+    if let Some((overlap, total)) = rest {
         let estimate = [&diff.a, &diff.b].iter().any(|side| side.rows.run.duration_source == Some(crate::build::DurationSource::Estimate));
         rows.push(total_row("side by side (−), waiting (+)", overlap, String::new()));
         rows.push(total_row("total", total, if estimate { painted(DIM, "estimated from the steps") } else { String::new() }));
@@ -141,7 +137,7 @@ fn roots(diff: &Diff, width: usize, out: &mut dyn Write) -> io::Result<()> {
     let shared: Vec<&Cause> =
         roots.keys().next().map(|root| diff.steps[*root].causes.iter().filter(|cause| everywhere(cause)).collect()).unwrap_or_default();
     if !shared.is_empty() {
-        writeln!(out, "\n{}", painted(BOLD, "of all of them:"))?;
+        writeln!(out, "\n{}", painted(BOLD, "each of them:"))?;
         for cause in shared {
             because(&words::cause(cause, &quoted), width, out)?;
         }
