@@ -139,6 +139,13 @@ pub(super) enum CliError {
         /// What was looked for.
         what: String,
     },
+    /// The history has no such run.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("{what}")]
+    NoRuns {
+        /// What was looked for, and what is there.
+        what: String,
+    },
     /// There is nothing to read.
     #[error("nothing to read: standard input is a terminal")]
     TerminalInput,
@@ -153,6 +160,8 @@ impl CliError {
                 Some("build with --progress=plain and keep standard error (2>&1); `bklog help` lists what is read")
             }
             Self::Usage { hint, .. } => Some(hint),
+            Self::History(_) => Some("`bklog history verify` looks at every file; --history or BKLOG_HISTORY names another directory"),
+            Self::NoRuns { .. } => Some("`bklog record LOG` puts runs into it; --history names another one"),
             Self::TerminalInput => {
                 Some("pipe a build into it, `docker build --progress=plain . 2>&1 | bklog`, or name a log: `bklog show build.log`")
             }
@@ -174,8 +183,7 @@ impl CliError {
             | Self::Command { .. }
             | Self::Policy(_)
             | Self::Summary { .. }
-            | Self::Remark(_)
-            | Self::History(_) => None,
+            | Self::Remark(_) => None,
         }
     }
 
@@ -199,6 +207,7 @@ impl CliError {
             | Self::Empty(_)
             | Self::NoBuild { .. }
             | Self::NoLogs { .. }
+            | Self::NoRuns { .. }
             | Self::Series { .. } => exit_code::NOT_A_LOG,
         }
     }

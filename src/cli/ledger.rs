@@ -1,8 +1,8 @@
-//! Where the history is, what the project is called, and what times on the command line mean: shared by all commands that use it.
+//! Where the history is, what the project is called, what the surroundings say of a run: shared by all commands that use the history.
 
 use std::path::{Path, PathBuf};
 
-use super::error::CliError;
+use super::{error::CliError, times::is_plausible};
 use crate::{
     build::Build,
     evidence::{ci, git::Repository},
@@ -38,30 +38,31 @@ pub(super) fn project(flag: Option<&str>, cwd: &Path) -> String {
     repository.file_name().map_or_else(|| "default".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
-/// A time on the command line: RFC 3339, or seconds since 1970. `flag` names it in the message.
-///
-/// # Errors
-/// The text is no time, or one at which nobody built: before 2013 there was no docker, and tomorrow has not been yet.
-pub(super) fn time(flag: &str, text: Option<&str>) -> Result<Option<jiff::Timestamp>, CliError> {
-    let Some(text) = text else { return Ok(None) };
-    let seconds = text.parse::<f64>().ok().filter(|seconds| seconds.abs() < 1e11);
-    #[expect(clippy::cast_possible_truncation, reason = "the filter leaves at most 1e17 microseconds")]
-    let seconds = seconds.and_then(|seconds| jiff::Timestamp::from_microsecond((seconds * 1e6) as i64).ok());
-    let Some(at) = seconds.or_else(|| text.parse().ok()) else {
-        return Err(CliError::Usage { what: format!("{flag} {text:?} is no time"), hint: "for example 2026-11-21T08:14:26Z" });
+/// The time so long ago: `90d`, `12w`, `36h`, `30m`; `None` where the text is no length.
+pub(super) fn ago(text: &str, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
+    let (number, unit) = text.trim().split_at_checked(text.trim().len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return None,
     };
-    if is_plausible(at, jiff::Timestamp::now()) {
-        return Ok(Some(at));
-    }
-    let hint = "give the time at which the build ran, for example 2026-11-21T08:14:26Z; it must lie between 2013 and tomorrow";
-    Err(CliError::Usage { what: format!("{flag} {text:?} is {at}, when no build can have run"), hint })
+    let length = number.parse::<u32>().ok().map(|number| i64::from(number) * seconds)?;
+    now.checked_sub(jiff::SignedDuration::from_secs(length)).ok()
 }
 
-/// Whether a build can have run at a time: docker came in March 2013, and a clock may be a day ahead.
-pub(super) fn is_plausible(at: jiff::Timestamp, now: jiff::Timestamp) -> bool {
-    const FIRST_SECOND: i64 = 1_356_998_400;
-    const A_DAY: i64 = 86_400;
-    at.as_second() >= FIRST_SECOND && at.as_second() <= now.as_second().saturating_add(A_DAY)
+/// A point in time that a flag names: so long ago, a day (its beginning in UTC), or a time.
+///
+/// # Errors
+/// The text is none of these.
+pub(super) fn ago_or_time(flag: &str, text: &str, now: jiff::Timestamp) -> Result<jiff::Timestamp, CliError> {
+    let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|day| day.timestamp());
+    let time = || text.parse::<jiff::Timestamp>().ok();
+    ago(text, now).or_else(time).or_else(day).ok_or_else(|| CliError::Usage {
+        what: format!("{flag} {text:?} is no time"),
+        hint: "for example 7d, 12h, 2026-11-01 or 2026-11-01T08:00:00Z",
+    })
 }
 
 /// What the surroundings of this process say of a run.
@@ -121,12 +122,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_of_builds() {
-        let read = |text: &str| time("--started-at", Some(text));
-        assert_eq!(read("2026-03-29T02:30:00+02:00").unwrap().unwrap().to_string(), "2026-03-29T00:30:00Z");
-        assert_eq!(read("1700000000").unwrap().unwrap().to_string(), "2023-11-14T22:13:20Z");
-        for wrong in ["0001-01-01T00:00:00Z", "9998-01-01T00:00:00Z", "yesterday", "-5", "1e300", "", "nan"] {
-            assert!(read(wrong).is_err(), "{wrong}");
+    fn so_long_ago() {
+        let now = "2026-11-21T12:00:00Z".parse().unwrap();
+        let read = |text: &str| ago_or_time("--since", text, now).map(|at| at.to_string()).ok();
+        assert_eq!(read("7d").as_deref(), Some("2026-11-14T12:00:00Z"));
+        assert_eq!(read("36h").as_deref(), Some("2026-11-20T00:00:00Z"));
+        assert_eq!(read("2026-11-01").as_deref(), Some("2026-11-01T00:00:00Z"));
+        assert_eq!(read("2026-11-01T08:00:00+02:00").as_deref(), Some("2026-11-01T06:00:00Z"));
+        for wrong in ["", "d", "7", "7y", "-7d", "last week", "99999999999d", "ü"] {
+            assert_eq!(read(wrong), None, "{wrong}");
         }
     }
 }

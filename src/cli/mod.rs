@@ -5,7 +5,10 @@ mod diff;
 mod error;
 pub mod exit_code;
 mod explain;
+#[cfg(feature = "history")]
+mod history;
 mod judging;
+#[cfg(feature = "history")]
 mod ledger;
 mod live;
 #[cfg(feature = "history")]
@@ -17,6 +20,7 @@ mod record;
 mod reporting;
 mod run;
 mod show;
+mod times;
 mod trend;
 
 use std::process::ExitCode;
@@ -69,6 +73,8 @@ enum Command {
     Diff(diff::DiffArgs),
     #[cfg(feature = "history")]
     Record(Box<record::RecordArgs>),
+    #[cfg(feature = "history")]
+    History(Box<history::HistoryArgs>),
     Explain(explain::ExplainArgs),
 }
 
@@ -103,6 +109,8 @@ pub fn run() -> ExitCode {
         Some(Command::Diff(args)) => diff::run(&args, color),
         #[cfg(feature = "history")]
         Some(Command::Record(args)) => record::run(&args, color),
+        #[cfg(feature = "history")]
+        Some(Command::History(args)) => history::run(&args, color),
     };
     let code = match result {
         Ok(code) => code,

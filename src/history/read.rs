@@ -1,7 +1,7 @@
 //! Questions to the ledger: partition by partition, and of those only the months and projects that are asked for.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use polars::prelude::*;
 
@@ -77,12 +77,14 @@ impl History {
     }
 
     /// The same as queries that have not run yet: a file of folded runs is read only as far as a query needs it.
-    /// They must run before the partition is settled (see [`History::settled`]).
+    /// They must run before the partition is settled (see [`History::settled`]). With `but_first` those of the first folded file are left
+    /// out, because the caller knows what it holds.
     pub(super) fn pieces(
         &self,
         files: &files::Files,
         whole: Option<&HashSet<String>>,
         columns: &[&str],
+        but_first: bool,
     ) -> Result<Vec<LazyFrame>, HistoryError> {
         let mut pieces = Vec::new();
         let mut seen = HashSet::new();
@@ -99,6 +101,9 @@ impl History {
             let Some(frame) = self.readable(path, Some(if last { &["schema_version"] } else { &["run"] }))? else { continue };
             if !last {
                 seen.extend(run_set(&frame));
+            }
+            if but_first && Some(path) == files.folded.first() {
+                continue;
             }
             let scan =
                 path.to_str().map(|path| LazyFrame::scan_parquet(path.into(), ScanArgsParquet { glob: false, ..Default::default() }));
@@ -221,7 +226,7 @@ impl History {
     }
 
     /// Reads a file. One that is gone or damaged is `None`, and the damage is noted.
-    pub(super) fn readable(&self, path: &PathBuf, columns: Option<&[&str]>) -> Result<Option<DataFrame>, HistoryError> {
+    pub(super) fn readable(&self, path: &Path, columns: Option<&[&str]>) -> Result<Option<DataFrame>, HistoryError> {
         // Duplicates are told by the run, so that column is read in any case.
         let columns = columns.map(|columns| if columns.contains(&"run") { columns.to_vec() } else { [columns, &["run"]].concat() });
         match files::read(path, columns.as_deref()) {

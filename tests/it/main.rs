@@ -4,6 +4,8 @@
 mod build_plans;
 mod cli;
 mod format;
+#[cfg(feature = "history")]
+mod history;
 mod limits;
 mod printer;
 mod printer_model;
