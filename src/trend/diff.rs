@@ -232,18 +232,6 @@ fn became(a: &StepRow, b: &StepRow) -> Became {
 
 /// The rows in the order of build, target, platform, stage and place; BuildKit prints steps as they end, and that differs each time.
 fn in_order(rows: &[StepRow]) -> Vec<usize> {
-    let mut stages: Vec<(u32, Option<&str>, Option<&str>, Option<&str>)> = Vec::new();
-    for row in rows {
-        let key = (row.build, row.target.as_deref(), row.platform.as_deref(), row.stage.as_deref());
-        if !stages.contains(&key) {
-            stages.push(key);
-        }
-    }
-    stages.sort_unstable();
-    let rank = |row: &StepRow| {
-        let key = (row.build, row.target.as_deref(), row.platform.as_deref(), row.stage.as_deref());
-        stages.iter().position(|stage| *stage == key)
-    };
     // Loading comes before the instructions, exporting after them.
     let phase = |row: &StepRow| match row.kind {
         Kind::Internal | Kind::Auth | Kind::Context | Kind::CacheImport => 0,
@@ -253,7 +241,7 @@ fn in_order(rows: &[StepRow]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|at| {
         let row = &rows[*at];
-        (row.build, phase(row), rank(row), row.number, row.index)
+        (row.build, phase(row), row.target.as_deref(), row.platform.as_deref(), row.stage.as_deref(), row.number, row.index)
     });
     order
 }
