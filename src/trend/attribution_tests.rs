@@ -129,7 +129,7 @@ fn a_new_step_and_one_that_is_gone() {
 #[test]
 fn a_shared_step_is_one_whatever_target_it_is_announced_under() {
     let shared = |n: u32| {
-        let base = if n % 2 == 0 { "[web base 2/2] RUN apt-get install x" } else { "[api base 2/2] RUN apt-get install x" };
+        let base = if n.is_multiple_of(2) { "[web base 2/2] RUN apt-get install x" } else { "[api base 2/2] RUN apt-get install x" };
         let seconds = if n < 30 { 20.0 } else { 60.0 } + f64::from(n % 5);
         story(n, &[(base, Some(seconds)), ("[web app 1/1] COPY . .", Some(0.1)), ("[api app 1/1] COPY . .", Some(0.1))], &[])
     };

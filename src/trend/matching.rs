@@ -274,7 +274,8 @@ mod tests {
             let pairs = paired(&a, &b);
             let mut left: Vec<usize> = pairs.iter().map(|pair| pair.0).collect();
             let mut right: Vec<usize> = pairs.iter().map(|pair| pair.1).collect();
-            (left.sort_unstable(), right.sort_unstable());
+            left.sort_unstable();
+            right.sort_unstable();
             prop_assert!(left.windows(2).all(|w| w[0] < w[1]) && right.windows(2).all(|w| w[0] < w[1]));
             prop_assert!(left.iter().all(|&at| at < a.len()) && right.iter().all(|&at| at < b.len()));
             prop_assert!(paired(&a, &a).iter().all(|pair| pair.0 == pair.1));

@@ -25,5 +25,7 @@ mod regressions;
 mod robustness;
 #[cfg(unix)]
 mod run;
+#[cfg(feature = "history")]
+mod trend;
 mod typed_fields;
 mod verdicts;
