@@ -96,7 +96,7 @@ pub fn first(
     if let Some(shift) = series.iter().flat_map(|series| &series.shifts).find(|shift| shift.regression || (shift.is_of_note() && shift.is_slower())) {
         let change = &shift.change;
         let suspected = if shift.is_suspected() { ", if the next builds confirm it" } else { "" };
-        let each = change.after - change.before;
+        let each = shift.now - change.before;
         let cost = each * numbers.runs as f64;
         let what = format!("{}: {} more in each{suspected}", shift.headline, units::duration(each));
         let action = match &shift.suspects {

@@ -70,6 +70,8 @@ pub struct Shift {
     pub commit: Option<String>,
     /// The commits that may have made it, as a range for `git log`; not where they are no plain names.
     pub suspects: Option<String>,
+    /// The level, in seconds: that of the last change where this one is a regression that holds, else its own.
+    pub now: f64,
     /// The finding: `backend builds take 20.4 min instead of 2.6 since 3 March`.
     pub headline: String,
     /// True where it began in the window.
@@ -126,6 +128,9 @@ fn shown(window: &Window, told: &Told) -> TrendSeries {
     let short = points.first().zip(points.last()).is_some_and(|(first, last)| last.at.as_second() - first.at.as_second() < 3 * 86_400);
     let shift = |(n, told_change): (usize, &ToldChange)| {
         let change = told_change.found.change;
+        let regression = told.regression == Some(n);
+        // A regression that was taken back in part is told by what builds take now.
+        let now = told.changes.last().filter(|_| regression).map_or(change.after, |last| last.found.change.after);
         let point = points.get(change.index)?;
         Some(Shift {
             change,
@@ -133,10 +138,11 @@ fn shown(window: &Window, told: &Told) -> TrendSeries {
             run: point.run.clone(),
             commit: point.commit.clone(),
             suspects: change.suspects(&series).filter(|range| is_plain(range)),
-            headline: finding(target.as_deref(), &change, &since(point.at, window, short)),
+            now,
+            headline: finding(target.as_deref(), &Change { after: now, ..change }, &since(point.at, window, short)),
             new: window.contains(point.at),
             in_effect: n + 1 == told.changes.len(),
-            regression: told.regression == Some(n),
+            regression,
             accepted: told_change.accepted.clone(),
             explanation: explanation(told, told_change),
         })

@@ -63,14 +63,21 @@ fn changes(report: &Weekly, out: &mut dyn Write) -> io::Result<()> {
         return writeln!(out, "No lasting change of the build time began in this {}.\n", report.window.noun());
     }
     writeln!(out, "## Changes\n")?;
+    let mut told: Vec<&str> = Vec::new();
     for shift in shifts {
         let ratio = shift.change.ratio.map_or_else(String::new, |ratio| format!(" (×{ratio:.1})"));
         writeln!(out, "- **{}**{ratio}, {}", safe(&shift.headline), state(shift))?;
         if let Some(suspects) = &shift.suspects {
             writeln!(out, "  - suspects: {}", code(&format!("git log {suspects}")))?;
         }
-        if !shift.explanation.why.is_empty() {
-            writeln!(out, "  - {}", safe(&shift.explanation.why))?;
+        // What the change of the whole runs says already is not said again of the target that it comes from.
+        let why = shift.explanation.why.as_str();
+        if told.contains(&why) {
+            continue;
+        }
+        told.push(why);
+        if !why.is_empty() {
+            writeln!(out, "  - {}", safe(why))?;
         }
         for step in shift.explanation.steps.iter().take(5) {
             let cache = match (step.cache_hit_before, step.cache_hit_after) {

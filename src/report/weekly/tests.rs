@@ -147,6 +147,29 @@ pub(in crate::report) fn regression() -> Ledger {
     ledger
 }
 
+/// Eight builds a day for a year: slower in summer, most of it taken back in autumn, an outlier now and then.
+pub(in crate::report) fn year() -> Ledger {
+    let mut ledger = Ledger::default();
+    let first = now() - SignedDuration::from_hours(24 * 365);
+    for n in 0..2900_i32 {
+        let at = first + SignedDuration::from_hours(i64::from(n) * 3);
+        let noise = 1.0 + 0.2 * (f64::from((n * 7919) % 1000) / 1000.0 - 0.5);
+        let level = match n {
+            0..1000 => 150.0,
+            1000..1900 => 420.0,
+            _ => 210.0,
+        };
+        let outlier = if n % 211 == 17 { 6.0 } else { 1.0 };
+        let cached = n % 5 != 0;
+        let outcome = if n % 23 == 5 { Outcome::Failed } else { Outcome::Succeeded };
+        let install = if cached && n < 1000 { None } else { Some(60.0) };
+        let steps =
+            [("api", "COPY . /app", Some(0.4)), ("api", INSTALL, install), ("api", "RUN make test", Some(level * noise * outlier))];
+        ledger.run(at, outcome, &steps);
+    }
+    ledger
+}
+
 fn markdown_of(report: &Weekly) -> String {
     let mut out = Vec::new();
     markdown::write(report, &mut out).unwrap();
@@ -176,6 +199,14 @@ fn the_story_of_a_lost_cache() {
     assert!(report.first[0].action.contains("pip install") && report.first.len() == 1, "said once: {:?}", report.first);
     insta::assert_snapshot!("markdown", markdown_of(&report));
     insta::assert_snapshot!("json", json_of(&report));
+}
+
+#[test]
+fn a_regression_that_was_taken_back_in_part() {
+    let report = year().report();
+    let headline = &report.headline;
+    assert!(headline.starts_with("Builds take 3.") && headline.contains(" instead of 2."), "by what they take now: {headline}");
+    assert!(report.series[0].shifts.len() >= 2, "{:?}", report.series[0].shifts);
 }
 
 #[test]
