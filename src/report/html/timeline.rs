@@ -147,7 +147,7 @@ fn section(log: &str, build: &Build) -> Section {
     } else {
         (
             "What each step took",
-            "This log has no times, so this is an estimate: the steps of a stage one behind another, stages side by side. With `--progress=rawjson`, `bklog run` or a CI that stamps its lines it would show when each step ran.",
+            "This log has no times, so this is an estimate: the steps of a stage one behind another, stages side by side. Built with --progress=rawjson, by bklog run, or in a CI that stamps its lines, it shows when each step ran.",
             "ran",
         )
     };
