@@ -105,7 +105,7 @@ pub(super) fn run(args: &DiffArgs, color: anstream::ColorChoice) -> Result<u8, C
         },
         _ => None,
     };
-    let diff = compare(a, b, files.as_deref());
+    let diff = compare(a, b, files.as_ref());
     match args.format {
         DiffFormat::Text => {
             let width = args.width.map_or_else(|| super::terminal_width(&console::Term::stdout()), usize::from);
@@ -131,7 +131,7 @@ fn side(name: &str, args: &DiffArgs, policy: &Policy) -> Result<Side, CliError> 
     if name == "-" || Path::new(name).is_file() {
         return log(name, policy);
     }
-    recorded(name, args, policy)
+    recorded(name, args.history.as_deref(), args.project.as_deref(), policy)
 }
 
 fn log(name: &str, policy: &Policy) -> Result<Side, CliError> {
@@ -149,23 +149,23 @@ fn log(name: &str, policy: &Policy) -> Result<Side, CliError> {
 }
 
 #[cfg(not(feature = "history"))]
-fn recorded(name: &str, _args: &DiffArgs, _policy: &Policy) -> Result<Side, CliError> {
+fn recorded(name: &str, _: Option<&Path>, _: Option<&str>, _: &Policy) -> Result<Side, CliError> {
     let hint = "give two logs, or use a bklog with the feature `history`";
     Err(CliError::Usage { what: format!("there is no log {name:?}, and this bklog was built without the history"), hint })
 }
 
 #[cfg(feature = "history")]
-fn recorded(name: &str, args: &DiffArgs, policy: &Policy) -> Result<Side, CliError> {
+fn recorded(name: &str, directory: Option<&Path>, wanted: Option<&str>, policy: &Policy) -> Result<Side, CliError> {
     use super::ledger;
     use crate::history::{History, RunRows, Selection};
 
-    let root = ledger::root(args.history.as_deref(), policy)?;
-    let project = ledger::project(args.project.as_deref(), &std::env::current_dir().unwrap_or_default());
+    let root = ledger::root(directory, policy)?;
+    let project = ledger::project(wanted, &std::env::current_dir().unwrap_or_default());
     let history = History::open(&root, &project);
     let failed = |error: crate::history::HistoryError| CliError::History(error.to_string());
     let mut selection = Selection { project: Some(project), ..Selection::default() };
     let mut runs = history.read_runs(&selection).map_err(failed)?;
-    if runs.is_empty() && args.project.is_none() {
+    if runs.is_empty() && wanted.is_none() {
         selection.project = None;
         runs = history.read_runs(&selection).map_err(failed)?;
     }

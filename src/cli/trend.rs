@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 
 use super::{error::CliError, exit_code};
 use crate::{
+    history::Selection,
     policy::Policy,
     report::{text, trend_json, trend_markdown},
     trend::{
@@ -60,7 +61,7 @@ pub(super) struct TrendArgs {
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["history", "project", "target", "metric", "step", "per_step", "since", "branch"]
+        conflicts_with_all = ["project", "target", "metric", "step", "per_step", "since", "branch"]
     )]
     csv: Option<PathBuf>,
 
@@ -181,61 +182,8 @@ fn from_csv(file: &Path, min_ratio: f64) -> Result<Trend, CliError> {
     Ok(Trend { series: vec![Told { measured, changes, regression }], ..Trend::default() })
 }
 
-#[cfg(not(feature = "history"))]
-fn from_history(_args: &TrendArgs, _policy: &Policy, _min_ratio: f64, _color: anstream::ColorChoice) -> Result<Trend, CliError> {
-    let hint = "give build times as --csv FILE, or use a bklog with the feature `history`";
-    Err(CliError::Usage { what: "this bklog was built without the history".to_owned(), hint })
-}
-
-#[cfg(feature = "history")]
+/// Asks the history.
 fn from_history(args: &TrendArgs, policy: &Policy, min_ratio: f64, color: anstream::ColorChoice) -> Result<Trend, CliError> {
-    use super::ledger;
-    use crate::{
-        history::{History, Selection},
-        trend::{analysis::analyse, ledger::recorded},
-    };
-
-    let cwd = std::env::current_dir().unwrap_or_default();
-    let root = ledger::root(args.history.as_deref(), policy)?;
-    let project = ledger::project(args.project.as_deref(), &cwd);
-    let history = History::open(&root, &project);
-    let since = args.since.as_deref().map(|text| since(text, jiff::Timestamp::now())).transpose()?;
-    let mut selection = Selection { project: Some(project.clone()), since, until: None, branch: args.branch.clone() };
-    let failed = |error: crate::history::HistoryError| CliError::History(error.to_string());
-    let mut runs = history.read_runs(&selection).map_err(failed)?;
-    if runs.is_empty() {
-        let everything = history.read_runs(&Selection::default()).map_err(failed)?;
-        let mut known: Vec<String> = everything.iter().map(|run| run.project.clone()).collect();
-        known.sort_unstable();
-        known.dedup();
-        if known.is_empty() {
-            return Err(CliError::NothingRecorded(root));
-        }
-        let here = known.contains(&project);
-        if args.project.is_some() && !here {
-            return Err(CliError::UnknownProject { name: project, known: known.join(", ") });
-        }
-        if here {
-            return Err(CliError::NoSuchRuns { project });
-        }
-        selection.project = None;
-        runs = everything;
-        runs.retain(|run| {
-            since.is_none_or(|since| run.at >= since) && args.branch.as_ref().is_none_or(|branch| run.branch.as_ref() == Some(branch))
-        });
-        if runs.is_empty() {
-            return Err(CliError::NoSuchRuns { project: known.join(", ") });
-        }
-    }
-    let builds = history.read_builds(&selection).map_err(failed)?;
-    let runs = recorded(runs, builds);
-    if let Some(target) = &args.target {
-        let targets = crate::trend::ledger::targets(&runs);
-        if !targets.contains(target.as_str()) {
-            let known = targets.into_iter().collect::<Vec<_>>().join(", ");
-            return Err(CliError::UnknownTarget { name: target.clone(), known });
-        }
-    }
     let question = Question {
         target: args.target.clone(),
         metrics: if args.metric.is_empty() { Metric::ALL.to_vec() } else { args.metric.iter().map(|metric| metric.metric()).collect() },
@@ -246,10 +194,73 @@ fn from_history(args: &TrendArgs, policy: &Policy, min_ratio: f64, color: anstre
         },
         min_ratio,
     };
-    let trend = analyse(runs, &question, &policy.trend, |since, until| {
+    let since = args.since.as_deref().map(|text| since(text, jiff::Timestamp::now())).transpose()?;
+    let selection = Selection { project: args.project.clone(), since, until: None, branch: args.branch.clone() };
+    answer(args.history.as_deref(), selection, &question, policy, color)
+}
+
+#[cfg(not(feature = "history"))]
+fn answer(_: Option<&Path>, _: Selection, _: &Question, _: &Policy, _: anstream::ColorChoice) -> Result<Trend, CliError> {
+    let hint = "give build times as --csv FILE, or use a bklog with the feature `history`";
+    Err(CliError::Usage { what: "this bklog was built without the history".to_owned(), hint })
+}
+
+/// Answers the question from the history in a directory. `wanted` names the project where the user did.
+#[cfg(feature = "history")]
+fn answer(
+    history: Option<&Path>,
+    wanted: Selection,
+    question: &Question,
+    policy: &Policy,
+    color: anstream::ColorChoice,
+) -> Result<Trend, CliError> {
+    use super::ledger;
+    use crate::{
+        history::{History, HistoryError},
+        trend::{
+            analysis::analyse,
+            ledger::{recorded, targets},
+        },
+    };
+
+    let root = ledger::root(history, policy)?;
+    let project = ledger::project(wanted.project.as_deref(), &std::env::current_dir().unwrap_or_default());
+    let history = History::open(&root, &project);
+    let failed = |error: HistoryError| CliError::History(error.to_string());
+    let mut selection = Selection { project: Some(project.clone()), ..wanted.clone() };
+    let mut runs = history.read_runs(&selection).map_err(failed)?;
+    if runs.is_empty() {
+        let mut known: Vec<String> = history.read_runs(&Selection::default()).map_err(failed)?.into_iter().map(|run| run.project).collect();
+        known.sort_unstable();
+        known.dedup();
+        if known.is_empty() {
+            return Err(CliError::NothingRecorded(root));
+        }
+        if known.contains(&project) {
+            return Err(CliError::NoSuchRuns { project });
+        }
+        if wanted.project.is_some() {
+            return Err(CliError::UnknownProject { name: project, known: known.join(", ") });
+        }
+        // The directory is no project of the history: then all of them are meant.
+        selection.project = None;
+        runs = history.read_runs(&selection).map_err(failed)?;
+        if runs.is_empty() {
+            return Err(CliError::NoSuchRuns { project: known.join(", ") });
+        }
+    }
+    let runs = recorded(runs, history.read_builds(&selection).map_err(failed)?);
+    if let Some(target) = &question.target {
+        let known = targets(&runs);
+        if !known.contains(target.as_str()) {
+            let known = known.into_iter().collect::<Vec<_>>().join(", ");
+            return Err(CliError::UnknownTarget { name: target.clone(), known });
+        }
+    }
+    let trend = analyse(runs, question, &policy.trend, |since, until| {
         history.read_steps(&Selection { since: Some(since), until: Some(until), ..selection.clone() }).map_err(failed)
     })?;
-    if let Some(name) = &args.step
+    if let Steps::Named(name) = &question.steps
         && trend.series.iter().all(|told| told.measured.step.is_none())
     {
         return Err(CliError::Usage { what: format!("no step that ran holds {name:?}"), hint: "--per-step shows them all" });
@@ -263,7 +274,6 @@ fn from_history(args: &TrendArgs, policy: &Policy, min_ratio: f64, color: anstre
 }
 
 /// When the first run that counts began: a day, RFC 3339, or how long ago.
-#[cfg(feature = "history")]
 fn since(text: &str, now: jiff::Timestamp) -> Result<jiff::Timestamp, CliError> {
     use jiff::{Span, civil, tz::TimeZone};
     let at = text.parse::<jiff::Timestamp>().ok();
@@ -278,7 +288,7 @@ fn since(text: &str, now: jiff::Timestamp) -> Result<jiff::Timestamp, CliError> 
     })
 }
 
-#[cfg(all(test, feature = "history"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -29,9 +29,10 @@ pub fn write(diff: &Diff, out: &mut dyn Write) -> io::Result<()> {
         let seconds = |value: f64| if value < 0.0 { units::signed(value) } else { units::duration(value) };
         writeln!(out, "| **{name}** | {} | {} | {} | |", seconds(both.a), seconds(both.b), units::signed(both.delta()))
     };
-    total("all steps", diff.in_steps)?;
-    if let (Some(overlap), Some(clock)) = (diff.overlap(), diff.total) {
-        total("side by side (−), waiting (+)", Both { a: -overlap.a, b: -overlap.b })?;
+    let (steps, rest) = words::totals(diff);
+    total("all steps", steps)?;
+    if let Some((overlap, clock)) = rest {
+        total("side by side (−), waiting (+)", overlap)?;
         total("total", clock)?;
     }
     let name = |text: &str| format!("**{}**", markdown(text));

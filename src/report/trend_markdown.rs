@@ -5,6 +5,9 @@ use std::io::{self, Write};
 use super::{escape::markdown, trend_words as words, units};
 use crate::trend::analysis::{Told, ToldChange, Trend};
 
+/// Steps of a change that get a row.
+const MOST_STEPS: usize = 10;
+
 /// Writes a trend as Markdown.
 ///
 /// # Errors
@@ -36,7 +39,8 @@ pub fn write(trend: &Trend, out: &mut dyn Write) -> io::Result<()> {
             change(event.main.0, event.main.1, out)?;
         }
         if events.is_empty() {
-            writeln!(out, "\nNo lasting change of level.")?;
+            let most = series.iter().map(|told| told.measured.series.points().len()).max().unwrap_or(0);
+            writeln!(out, "\n{}.", words::no_change(most))?;
         }
         writeln!(out)?;
     }
@@ -64,9 +68,10 @@ fn change(told: &Told, change: &ToldChange, out: &mut dyn Write) -> io::Result<(
     if let Some(reason) = &change.accepted {
         writeln!(out, "\nAccepted: {}.", markdown(reason))?;
     }
-    if !change.attribution.steps.is_empty() {
+    let steps = words::shown_steps(change, MOST_STEPS);
+    if !steps.is_empty() {
         writeln!(out, "\n| step | a build | |\n|---|--:|---|")?;
-        for step in &change.attribution.steps {
+        for step in steps {
             writeln!(out, "| {} | {} | {} |", markdown(&step.name), units::signed(step.delta()), words::hits(step))?;
         }
     }

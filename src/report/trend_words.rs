@@ -7,7 +7,7 @@ use crate::policy::trend::BudgetOf;
 use crate::trend::{
     analysis::{Told, ToldChange, Trend},
     attribution::StepShare,
-    change_point::{CONFIRMING_BUILDS, Direction, State},
+    change_point::{CONFIRMING_BUILDS, Direction, LEAST_BUILDS, State},
     gate::Spent,
     ledger::{Measured, Metric},
     levels::Among,
@@ -243,6 +243,15 @@ pub fn is_shown(told: &Told, series: &[&Told]) -> bool {
     told.measured.metric == Metric::Duration || (!told.changes.is_empty() && (told.measured.target.is_none() || !whole))
 }
 
+/// The steps of a change that are worth a row: what took next to no time only where nothing else is there.
+pub fn shown_steps(change: &ToldChange, most: usize) -> Vec<&StepShare> {
+    /// Seconds that are printed as more than nothing.
+    const LEAST_SECONDS: f64 = 0.05;
+    let all = &change.attribution.steps;
+    let least = if all.iter().any(|step| step.delta().abs() >= LEAST_SECONDS) { LEAST_SECONDS } else { 0.0 };
+    all.iter().filter(|step| step.delta().abs() >= least).take(most).collect()
+}
+
 /// What a step became: `was cached in 96 % of runs and is not any more`.
 pub fn became(step: &StepShare) -> String {
     match step.hits {
@@ -304,6 +313,15 @@ fn digest(text: &str) -> String {
     text.strip_prefix("sha256:").unwrap_or(text).chars().take(DIGEST_DIGITS).collect()
 }
 
+/// Why there is no change, of a series of so many builds.
+pub fn no_change(builds: usize) -> &'static str {
+    match builds {
+        0 => "no build succeeded, so there is nothing to compare",
+        1..LEAST_BUILDS => "too few builds for a change: it takes seven builds, two of them on the new level",
+        _ => "no lasting change of level",
+    }
+}
+
 /// What a budget is for.
 pub fn budget_name(spent: &Spent) -> String {
     match (&spent.budget.of, &spent.name) {
@@ -334,4 +352,91 @@ pub fn left_out(measured: &Measured) -> String {
     let out = measured.left_out;
     let parts = [(out.failed, "failed"), (out.unfinished, "canceled or cut off"), (out.unknown, "without a time")];
     parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::{
+        build::{Outcome, Status},
+        history::rows::{BuildRow, StepRow},
+        policy::trend::{AcceptedLevel, Budget, Trend as TrendPolicy},
+        report::{text, trend_json, trend_markdown},
+        trend::{
+            analysis::{Question, Steps, analyse},
+            ledger::{
+                recorded,
+                tests::{run, step},
+            },
+        },
+    };
+
+    /// The story of a lost inline cache, with names that are up to no good.
+    fn story(hostile: bool) -> Trend {
+        let evil = if hostile { "\u{1b}[2J|<b>`x`\u{202e}" } else { "" };
+        let (mut runs, mut builds, mut steps): (Vec<_>, Vec<_>, Vec<(_, StepRow)>) = Default::default();
+        for n in 0..50_u32 {
+            let late = n >= 26;
+            let pip = (late || n == 9).then_some(1026.0 + f64::from(n % 5));
+            let seconds = 150.0 + f64::from(n % 7) + pip.unwrap_or(0.0);
+            let mut row = run(n, Some(seconds), if n == 12 { Outcome::Failed } else { Outcome::Succeeded });
+            row.project.push_str(evil);
+            let imports = if late { vec![] } else { vec![format!("registry.example.org/backend:cache{evil}")] };
+            builds.push(BuildRow { run: row.run.clone(), executed: 2, cached: 1, cache_imports: imports, ..BuildRow::default() });
+            let status = if pip.is_some() { Status::Done } else { Status::Cached };
+            steps.push((row.at, step(n, &format!("[backend 3/5] RUN pip install -r requirements.txt{evil}"), status, pip)));
+            runs.push(row);
+        }
+        let question = Question { target: None, metrics: vec![Metric::Duration], steps: Steps::None, min_ratio: 1.1 };
+        let policy = TrendPolicy {
+            min_ratio: None,
+            budgets: vec![Budget { of: BudgetOf::Total, seconds: 480.0 }],
+            accepted: vec![AcceptedLevel { since: format!("run-000{evil}"), target: None, reason: format!("moved{evil}") }],
+        };
+        let load =
+            |from, to| Ok::<_, Infallible>(steps.iter().filter(|(at, _)| (from..to).contains(at)).map(|(_, row)| row.clone()).collect());
+        analyse(recorded(runs, builds), &question, &policy, load).unwrap()
+    }
+
+    fn written(trend: &Trend) -> [(&'static str, String); 3] {
+        let mut out = [Vec::new(), Vec::new(), Vec::new()];
+        text::trend::write(trend, 100, &mut out[0]).unwrap();
+        trend_markdown::write(trend, &mut out[1]).unwrap();
+        trend_json::write(trend, &mut out[2]).unwrap();
+        let [text, markdown, json] = out.map(|bytes| anstream::adapter::strip_str(std::str::from_utf8(&bytes).unwrap()).to_string());
+        [("text", text), ("markdown", markdown), ("json", json)]
+    }
+
+    #[test]
+    fn the_story_in_one_sentence() {
+        let [(_, text), ..] = written(&story(false));
+        let plain = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [
+            "shop · 49 builds · 2 Mar 2026 to 3 Mar 2026 · left out: 1 failed",
+            "builds take 19m 41s instead of 2m 33s (×7.7, certain).",
+            "of it: `backend RUN pip install -r requirements.txt` was cached in 96 % of runs and is not any more;",
+            "the cache import `registry.example.org/backend:cache` is gone since the same build.",
+            "over budget: whole run takes 19m 41s, and may take 8m 00s (median of the last 5 builds)",
+            "no change is at \"run-000\": take it out of trend.accept",
+        ] {
+            assert!(plain.contains(part), "{part}\n{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_the_history_is_written_raw() {
+        for (format, text) in written(&story(true)) {
+            assert!(format == "json" || !text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{format}: {text}");
+            assert!(format != "markdown" || (!text.contains("<b>") && !text.contains("|<")), "{text}");
+        }
+    }
+
+    #[test]
+    fn factors_for_people() {
+        for (value, text) in [(Some(5.75), "×5.8"), (Some(12.3), "×12"), (Some(0.196), "×0.20"), (None, "from nothing")] {
+            assert_eq!(ratio(value), text);
+        }
+    }
 }

@@ -47,6 +47,8 @@ use super::series::Series;
 
 /// Builds that a level must have, before a change and after it, for the change to be confirmed.
 pub const CONFIRMING_BUILDS: usize = 4;
+/// Fewest builds of a series that can show a change: five of the old level and two of the new.
+pub const LEAST_BUILDS: usize = SHORTEST_LEVEL + tail::SUSPECTING_BUILDS;
 /// Fewest builds of a level that did not last: a shorter spell between two others is taken for noise.
 const SHORTEST_LEVEL: usize = 5;
 /// Price of a cut in log likelihood: this much and [`CUT_PRICE_PER_LOG`] for each log of the number of builds.
@@ -157,7 +159,7 @@ pub fn detect(series: &Series, settings: &Settings) -> Vec<Change> {
     let Some(mut logs) = logarithms(&values) else {
         return Vec::new();
     };
-    if logs.len() < SHORTEST_LEVEL + tail::SUSPECTING_BUILDS {
+    if logs.len() < LEAST_BUILDS {
         return Vec::new();
     }
     let times: Vec<_> = series.points().iter().map(|point| point.at).collect();

@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-pub use cause::{Cause, files_between};
+pub use cause::{Cause, ChangedFiles, files_between};
 
 /// Least difference of seconds, and least factor, from which on a step is slower or faster.
 const LEAST_SECONDS: f64 = 0.3;
@@ -172,8 +172,8 @@ impl Diff {
     }
 }
 
-/// Compares two builds. `changed_files` are those that differ between the two commits, from the top of the repository, where that is known.
-pub fn compare(a: Side, b: Side, changed_files: Option<&[String]>) -> Diff {
+/// Compares two builds. `changed` is what differs between the two commits, where that is known.
+pub fn compare(a: Side, b: Side, changed: Option<&ChangedFiles>) -> Diff {
     let builds = paired_builds(&a.rows.steps, &b.rows.steps);
     let (order_a, order_b) = (in_order(&a.rows.steps), in_order(&b.rows.steps));
     let left = named(&a.rows.steps, &order_a, |build| builds.iter().position(|pair| pair.0 == build).map_or(usize::MAX, |at| at));
@@ -184,7 +184,7 @@ pub fn compare(a: Side, b: Side, changed_files: Option<&[String]>) -> Diff {
         let pair = pairs.iter().find(|pair| pair.b == at);
         let before = pair.map(|pair| a.rows.steps[order_a[pair.a]].clone());
         // A step that bake announces under another target, or of a stage that was renamed, has the same text.
-        let edited = pair.is_some_and(|pair| left[pair.a].text != right[pair.b].text);
+        let edited = pair.is_some_and(|pair| right[at].kind == Kind::Instruction && left[pair.a].text != right[at].text);
         steps.push(step_diff(before, Some(b.rows.steps[row].clone()), edited));
     }
     for (at, &row) in order_a.iter().enumerate() {
@@ -197,7 +197,7 @@ pub fn compare(a: Side, b: Side, changed_files: Option<&[String]>) -> Diff {
     let total = a.rows.run.seconds.zip(b.rows.run.seconds).map(|(a, b)| Both { a, b });
     let in_steps = steps.iter().map(StepDiff::seconds).fold(Both::default(), |sum, (a, b)| Both { a: sum.a + a, b: sum.b + b });
     let mut diff = Diff { a, b, steps, total, in_steps, signs };
-    cause::explain(&mut diff, changed_files);
+    cause::explain(&mut diff, changed);
     diff
 }
 
@@ -286,7 +286,7 @@ fn named(rows: &[StepRow], order: &[usize], build: impl Fn(u32) -> usize) -> Vec
 fn paired_builds(a: &[StepRow], b: &[StepRow]) -> Vec<(u32, u32)> {
     let of_builds = |rows: &[StepRow]| -> BTreeMap<u32, BTreeSet<String>> {
         let mut builds: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
-        for row in rows.iter().filter(|row| row.kind == Kind::Instruction) {
+        for row in rows {
             builds.entry(row.build).or_default().insert(row.identity.clone());
         }
         builds

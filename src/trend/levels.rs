@@ -74,14 +74,19 @@ fn placed(mut change: Change, at: &[usize]) -> Change {
     change
 }
 
+/// Share of a jump, in logarithms, of which at least this much must be left for it to hold: levels that are back where they were never are
+/// so to the last second.
+const LEFT: f64 = 0.25;
+
 /// The change that makes a series slower than it was and that still holds, if there is one: confirmed, not accepted, and not taken back
-/// by a later one. A change that was accepted is the new normal, so what came before it does not count.
+/// by later ones but for a quarter. A change that was accepted is the new normal, so what came before it does not count.
 pub fn regression<'c>(found: &'c [Found], accepted: &dyn Fn(&Found) -> bool, min_ratio: f64) -> Option<&'c Found> {
     let from = found.iter().rposition(accepted).map_or(0, |at| at + 1);
     let now = found.last()?.change.after;
     found[from..].iter().find(|found| {
         let change = &found.change;
-        let still = now >= change.before * min_ratio.max(1.0);
+        let left = (now / change.before).ln();
+        let still = left >= min_ratio.max(1.0).ln() && change.ratio.is_none_or(|ratio| left >= LEFT * ratio.ln());
         change.direction == Direction::Slower && change.state == State::Confirmed && still
     })
 }
@@ -180,5 +185,22 @@ mod tests {
         );
         assert_eq!(regression(&partly, &never, 1.1).map(|found| found.change.index), Some(30), "still twice as slow");
         assert_eq!(regression(&partly, &|found| found.change.index == 60, 1.1), None);
+        let nearly = find(
+            &mix(
+                90,
+                |_| true,
+                |i| {
+                    if i < 30 {
+                        100.0
+                    } else if i < 60 {
+                        600.0
+                    } else {
+                        115.0
+                    }
+                },
+            ),
+            1.1,
+        );
+        assert_eq!(regression(&nearly, &never, 1.1), None, "it is back, as far as anybody can tell");
     }
 }

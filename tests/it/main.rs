@@ -13,4 +13,6 @@ mod printer_model;
 mod records;
 mod regressions;
 mod robustness;
+#[cfg(feature = "history")]
+mod trend;
 mod typed_fields;

@@ -35,7 +35,7 @@ struct Row {
     cells: [String; 5],
 }
 
-fn row(step: &StepDiff, shown: bool) -> Option<Row> {
+fn row(step: &StepDiff, is_root: bool) -> Option<Row> {
     let name = escape::terminal(&words::step_name(step.row()?)).into_owned();
     let (a, b) = step.seconds();
     let delta = words::tenths(b) - words::tenths(a);
@@ -47,8 +47,9 @@ fn row(step: &StepDiff, shown: bool) -> Option<Row> {
     };
     let became = words::became(step);
     let edited = if step.edited && step.became != Became::Same { ", edited" } else { "" };
-    let note = if became.is_empty() { String::new() } else { painted(style, format!("{became}{edited}")) };
-    let change = if delta.abs() < 0.05 && !shown { String::new() } else { units::signed(delta) };
+    let first = if is_root { ", first" } else { "" };
+    let note = if became.is_empty() { String::new() } else { painted(style, format!("{became}{first}{edited}")) };
+    let change = if delta.abs() < 0.05 { String::new() } else { units::signed(delta) };
     Some(Row { cells: [name, words::status(step.a.as_ref()), words::status(step.b.as_ref()), change, note] })
 }
 
@@ -56,9 +57,9 @@ fn table(diff: &Diff, width: usize, all: bool, out: &mut dyn Write) -> io::Resul
     let mut rows: Vec<Row> =
         vec![Row { cells: [painted(DIM, "step"), painted(DIM, "A"), painted(DIM, "B"), String::new(), String::new()] }];
     let (mut rest, mut others) = (Both::default(), 0);
-    for step in &diff.steps {
+    for (at, step) in diff.steps.iter().enumerate() {
         if all || words::is_worth_a_row(step) {
-            rows.extend(row(step, false));
+            rows.extend(row(step, step.root == Some(at)));
         } else {
             let (a, b) = step.seconds();
             rest = Both { a: rest.a + words::tenths(a), b: rest.b + words::tenths(b) };
@@ -70,14 +71,10 @@ fn table(diff: &Diff, width: usize, all: bool, out: &mut dyn Write) -> io::Resul
         let name = if same { units::count(others, "step") } else { units::count(others, "other step") };
         rows.push(total_row(&name, rest, String::new()));
     }
-    // What is printed adds up, because it is made of what is printed.
-    let sum = |of: &dyn Fn(&StepDiff) -> f64| diff.steps.iter().map(|step| words::tenths(of(step))).sum::<f64>();
-    let steps = Both { a: sum(&|step| step.seconds().0), b: sum(&|step| step.seconds().1) };
+    let (steps, rest) = words::totals(diff);
     let steps_at = rows.len();
     rows.push(total_row("all steps", steps, String::new()));
-    if let Some(total) = diff.total {
-        let total = Both { a: words::tenths(total.a), b: words::tenths(total.b) };
-        let overlap = Both { a: total.a - steps.a, b: total.b - steps.b };
+    if let Some((overlap, total)) = rest {
         let estimate = [&diff.a, &diff.b].iter().any(|side| side.rows.run.duration_source == Some(crate::build::DurationSource::Estimate));
         rows.push(total_row("side by side (−), waiting (+)", overlap, String::new()));
         rows.push(total_row("total", total, if estimate { painted(DIM, "estimated from the steps") } else { String::new() }));
@@ -140,7 +137,7 @@ fn roots(diff: &Diff, width: usize, out: &mut dyn Write) -> io::Result<()> {
     let shared: Vec<&Cause> =
         roots.keys().next().map(|root| diff.steps[*root].causes.iter().filter(|cause| everywhere(cause)).collect()).unwrap_or_default();
     if !shared.is_empty() {
-        writeln!(out, "\n{}", painted(BOLD, "of all of them:"))?;
+        writeln!(out, "\n{}", painted(BOLD, "each of them:"))?;
         for cause in shared {
             because(&words::cause(cause, &quoted), width, out)?;
         }

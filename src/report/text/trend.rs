@@ -20,8 +20,6 @@ const CHART_COLUMNS: usize = 60;
 const LEAST_CHART: usize = 12;
 /// Steps of a change that get a row.
 const MOST_STEPS: usize = 5;
-/// Seconds that are printed as more than nothing.
-const LEAST_SECONDS: f64 = 0.05;
 /// Names are cut to this.
 const NAME_COLUMNS: usize = 40;
 
@@ -43,8 +41,9 @@ pub fn write(trend: &Trend, width: usize, out: &mut dyn Write) -> io::Result<()>
             paragraph(told, change, width, out)?;
             also(&event.also, &series, width, out)?;
         }
-        if events.is_empty() && series.iter().any(|told| !told.measured.series.points().is_empty()) {
-            writeln!(out, "\nno lasting change of level")?;
+        let most = series.iter().map(|told| told.measured.series.points().len()).max().unwrap_or(0);
+        if events.is_empty() {
+            writeln!(out, "{}{}", if most > 0 { "\n" } else { "" }, words::no_change(most))?;
         }
     }
     budgets(trend, out)?;
@@ -128,11 +127,8 @@ fn paragraph(told: &Told, change: &ToldChange, width: usize, out: &mut dyn Write
 }
 
 fn steps(told: &Told, change: &ToldChange, width: usize, indent: usize, out: &mut dyn Write) -> io::Result<()> {
-    // What took next to no time is worth a row only where nothing else is there.
-    let all = &change.attribution.steps;
-    let least = if all.iter().any(|step| step.delta().abs() >= LEAST_SECONDS) { LEAST_SECONDS } else { 0.0 };
-    let shown = all.iter().filter(|step| step.delta().abs() >= least).take(MOST_STEPS);
-    let rows: Vec<[String; 3]> = shown
+    let rows: Vec<[String; 3]> = words::shown_steps(change, MOST_STEPS)
+        .into_iter()
         .map(|step| {
             let edited = if step.renamed_from.is_some() { ", edited" } else { "" };
             [units::signed(step.delta()), escape::terminal(&step.name).into_owned(), format!("{}{edited}", words::hits(step))]

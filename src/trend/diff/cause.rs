@@ -46,21 +46,33 @@ pub enum Cause {
     Context(u64, u64),
 }
 
-/// The files that differ between two commits, from the top of the repository.
+/// What git says of two commits.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ChangedFiles {
+    /// The files that differ, from the top of the repository.
+    pub files: Vec<String>,
+    /// The directories at the top of the repository.
+    pub directories: BTreeSet<String>,
+}
+
+/// What differs between two commits.
 ///
 /// # Errors
 /// There is no repository, or it does not know the commits.
-pub fn files_between(repository: &Path, from: &str, to: &str) -> Result<Vec<String>, GitError> {
-    let changes = Repository::open(repository)?.changes(from, to)?;
-    Ok(changes
-        .iter()
-        .filter(|change| change.content_changed() || change.old_mode != change.new_mode)
-        .map(|change| String::from_utf8_lossy(&change.path).into_owned())
-        .collect())
+pub fn files_between(repository: &Path, from: &str, to: &str) -> Result<ChangedFiles, GitError> {
+    let repository = Repository::open(repository)?;
+    let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
+    let changes = repository.changes(from, to)?;
+    let changed = changes.iter().filter(|change| change.content_changed() || change.old_mode != change.new_mode);
+    let files = changed.map(|change| text(&change.path)).collect();
+    let tree = repository.tree_without_sizes(to)?;
+    let directories =
+        tree.iter().filter_map(|entry| entry.path.iter().position(|byte| *byte == b'/').map(|slash| text(&entry.path[..slash]))).collect();
+    Ok(ChangedFiles { files, directories })
 }
 
 /// Finds the causes of the roots and of edited steps.
-pub(super) fn explain(diff: &mut Diff, changed_files: Option<&[String]>) {
+pub(super) fn explain(diff: &mut Diff, changed: Option<&ChangedFiles>) {
     let roots: BTreeSet<usize> = diff.roots().into_keys().collect();
     let commands = || {
         diff.steps
@@ -79,7 +91,7 @@ pub(super) fn explain(diff: &mut Diff, changed_files: Option<&[String]>) {
             causes.extend(text(diff, at));
         }
         if is_root {
-            causes.extend(files(diff, at, changed_files));
+            causes.extend(files(diff, at, changed));
             causes.extend(base(diff, at));
             if nothing_cached {
                 causes.push(Cause::NothingCached);
@@ -129,34 +141,28 @@ fn text(diff: &Diff, at: usize) -> Option<Cause> {
 }
 
 /// The changed files that a COPY or ADD from the context takes.
-fn files(diff: &Diff, at: usize, changed: Option<&[String]>) -> Option<Cause> {
+///
+/// Where the context is in the repository is not in the log. A directory at its top that is called as the target is it, most probably; else
+/// any directory can be.
+fn files(diff: &Diff, at: usize, changed: Option<&ChangedFiles>) -> Option<Cause> {
     let row = diff.steps[at].b.as_ref()?;
     let parts = StepName::parse(&row.name);
     let copies = matches!(parts.keyword, Some("COPY" | "ADD")) && parts.from.is_none();
     let changed = changed.filter(|_| copies)?;
-    // Where the context is a directory of the repository is not in the log. A target that is called as one is most probably built there.
-    let below: Vec<&str> = row
-        .target
-        .as_deref()
-        .map(|target| {
-            changed.iter().filter_map(|file| file.split_once('/').filter(|(top, _)| *top == target).map(|(_, rest)| rest)).collect()
-        })
-        .unwrap_or_default();
-    let takes =
-        |path: &str| parts.sources.iter().map(|source| SourcePattern::new(source)).any(|source| source.is_root() || source.selects(path));
-    let mut taken: Vec<String> =
-        below.iter().filter(|path| takes(path)).map(|path| format!("{}/{path}", row.target.as_deref().unwrap_or_default())).collect();
-    if taken.is_empty() {
-        // Any directory of the path can be the context.
-        let from_any = |file: &&String| takes(file) || file.match_indices('/').any(|(slash, _)| takes(&file[slash + 1..]));
-        taken = changed.iter().filter(from_any).cloned().collect();
-    }
-    if taken.is_empty() {
+    let sources: Vec<SourcePattern> = parts.sources.iter().map(|source| SourcePattern::new(source)).collect();
+    let takes = |path: &str| sources.iter().any(|source| source.is_root() || source.selects(path));
+    let context = row.target.as_deref().filter(|target| changed.directories.contains(*target));
+    let taken = |file: &&String| match context {
+        Some(context) => file.strip_prefix(context).and_then(|rest| rest.strip_prefix('/')).is_some_and(takes),
+        None => takes(file) || file.match_indices('/').any(|(slash, _)| takes(&file[slash + 1..])),
+    };
+    let mut files: Vec<String> = changed.files.iter().filter(taken).cloned().collect();
+    if files.is_empty() {
         return Some(Cause::NoFiles);
     }
-    let count = taken.len();
-    taken.truncate(MOST_FILES);
-    Some(Cause::Files { files: taken, count })
+    let count = files.len();
+    files.truncate(MOST_FILES);
+    Some(Cause::Files { files, count })
 }
 
 /// The base of the step's build that was renewed, if one was.
