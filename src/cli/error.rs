@@ -147,6 +147,13 @@ pub(super) enum CliError {
         /// What was looked for.
         what: String,
     },
+    /// The history has no such run.
+    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "there is no history without the feature"))]
+    #[error("{what}")]
+    NoRuns {
+        /// What was looked for, and what is there.
+        what: String,
+    },
     /// There is nothing to read.
     #[error("nothing to read: standard input is a terminal")]
     TerminalInput,
@@ -161,6 +168,7 @@ impl CliError {
                 Some("build with --progress=plain and keep standard error (2>&1); `bklog help` lists what is read")
             }
             Self::Usage { hint, .. } => Some(hint),
+            Self::NoRuns { .. } => Some("`bklog record LOG` puts runs into it; --history names another one"),
             Self::TerminalInput => {
                 Some("pipe a build into it, `docker build --progress=plain . 2>&1 | bklog`, or name a log: `bklog show build.log`")
             }
@@ -209,6 +217,7 @@ impl CliError {
             | Self::Empty(_)
             | Self::NoBuild { .. }
             | Self::NoLogs { .. }
+            | Self::NoRuns { .. }
             | Self::Series { .. } => exit_code::NOT_A_LOG,
         }
     }

@@ -5,6 +5,8 @@ mod diff;
 mod error;
 pub mod exit_code;
 mod explain;
+#[cfg(feature = "history")]
+mod history;
 mod judging;
 mod ledger;
 mod live;
@@ -73,6 +75,8 @@ enum Command {
     Record(Box<record::RecordArgs>),
     #[cfg(feature = "history")]
     Report(Box<report::ReportArgs>),
+    #[cfg(feature = "history")]
+    History(Box<history::HistoryArgs>),
     Explain(explain::ExplainArgs),
 }
 
@@ -109,6 +113,8 @@ pub fn run() -> ExitCode {
         Some(Command::Record(args)) => record::run(&args, color),
         #[cfg(feature = "history")]
         Some(Command::Report(args)) => report::run(&args, color),
+        #[cfg(feature = "history")]
+        Some(Command::History(args)) => history::run(&args, color),
     };
     let code = match result {
         Ok(code) => code,

@@ -213,9 +213,7 @@ fn make(args: &ReportArgs, policy: &Policy, history: &History, window: Window, n
     let project = selection.project.clone().unwrap_or_default();
     let builds = history.read_builds(&selection).map_err(failed)?;
     let runs = recorded(runs, builds);
-    let read_steps = |from, to| {
-        history.read_steps(&Selection { since: Some(from), until: Some(to), ..selection.clone() }).map_err(failed)
-    };
+    let read_steps = |from, to| history.read_steps(&Selection { since: Some(from), until: Some(to), ..selection.clone() }).map_err(failed);
     let steps = read_steps(before.from, window.to)?;
     let min_ratio = policy.trend.min_ratio.unwrap_or(Settings::default().min_ratio);
     let question = Question { target: None, metrics: vec![Metric::Duration], steps: Steps::None, min_ratio };
@@ -247,7 +245,8 @@ fn elsewhere(args: &ReportArgs, history: &History, selection: &Selection) -> Res
         _ => return Err(CliError::UnknownProject { name: guess.to_owned(), known: known.join(", ") }),
     };
     let project = project.to_owned();
-    let of_project = |run: &RunRow| run.project == project && selection.branch.as_ref().is_none_or(|branch| run.branch.as_ref() == Some(branch));
+    let of_project =
+        |run: &RunRow| run.project == project && selection.branch.as_ref().is_none_or(|branch| run.branch.as_ref() == Some(branch));
     let runs = everything.into_iter().filter(of_project).collect();
     Ok((Some(project), runs))
 }

@@ -41,6 +41,9 @@ impl Table {
 /// What the names of files begin with that hold many runs.
 pub(super) const FOLDED_PREFIX: &str = "month-";
 
+/// The name of the file that folds lock.
+pub(super) const LOCK: &str = ".folding";
+
 /// The name of the file that says which fold was the last one.
 const GENERATION: &str = ".generation";
 
@@ -151,6 +154,19 @@ fn sync(directory: &Path) {
     if let Ok(directory) = fs::File::open(directory) {
         let _ = directory.sync_all();
     }
+}
+
+/// A new name for a file of folded runs.
+pub(super) fn folded_name(now: Timestamp) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{FOLDED_PREFIX}{:020}-{:08x}-{number}", now.as_nanosecond(), std::process::id())
+}
+
+/// True for the names of the files beside the tables that folding needs.
+pub(super) fn is_own_mark(name: &str) -> bool {
+    name == GENERATION || name == LOCK
 }
 
 /// True for the names of files that are being written.

@@ -15,6 +15,7 @@ use polars::prelude::*;
 
 use super::files::{self, Files, Partition, Table};
 use super::read::{run_set, without};
+use super::rollup::sums_path;
 use super::rows::Selection;
 use super::{History, HistoryError};
 
@@ -28,7 +29,7 @@ pub const MOST_SINGLE_IN_A_PAST_MONTH: usize = 8;
 const LARGEST_REWRITTEN: u64 = 64 * 1024 * 1024;
 
 /// Rows that readers can skip as one.
-const ROW_GROUP: usize = 250_000;
+pub(super) const ROW_GROUP: usize = 250_000;
 
 /// Temporary files that are older than this belong to nobody who still writes.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
@@ -88,12 +89,13 @@ impl History {
         let whole = self.run_ids(partition)?;
         let mut done = Fold { runs: whole.len(), ..Fold::default() };
         for table in Table::ALL {
-            done.add(self.fold_table(&partition.directory(self.root(), table), &whole)?);
+            done.add(self.fold_table(partition, table, &whole)?);
         }
         Ok(done)
     }
 
-    fn fold_table(&self, directory: &Path, whole: &HashSet<String>) -> Result<Fold, HistoryError> {
+    fn fold_table(&self, partition: &Partition, table: Table, whole: &HashSet<String>) -> Result<Fold, HistoryError> {
+        let directory = &partition.directory(self.root(), table);
         if !directory.is_dir() {
             return Ok(Fold::default());
         }
@@ -105,19 +107,36 @@ impl History {
         let before = listed.single.len() + listed.folded.len();
         let (folded, removed) = self.gather(&listed, whole)?;
         if let Some(mut frame) = folded {
-            let name = format!("{}{:020}-{:08x}", files::FOLDED_PREFIX, Timestamp::now().as_nanosecond(), std::process::id());
+            let name = files::folded_name(Timestamp::now());
             let path = directory.join(format!("{name}.parquet"));
             if !files::publish_large(&path, &mut frame, ROW_GROUP)? {
                 return Ok(Fold { busy: 1, ..Fold::default() });
             }
             files::set_generation(directory, &name)?;
+            if table == Table::Steps {
+                self.store_sums(partition, &path, &frame);
+            }
         }
         for path in &removed {
             // What cannot be removed is there twice, which readers know how to read; the next fold tries again.
             let _ = fs::remove_file(path);
         }
+        if table == Table::Steps {
+            self.remove_sums(partition);
+        }
         let listed = files::list(directory);
         Ok(Fold { files_before: before, files_after: listed.single.len() + listed.folded.len(), ..Fold::default() })
+    }
+
+    /// Removes stored sums whose file of steps is gone.
+    pub(super) fn remove_sums(&self, partition: &Partition) {
+        let there = files::list(&partition.directory(self.root(), Table::Steps)).folded;
+        let wanted: HashSet<_> = there.iter().filter_map(|folded| sums_path(self.root(), partition, folded)).collect();
+        let any = sums_path(self.root(), partition, Path::new("any"));
+        let Some(directory) = any.as_deref().and_then(Path::parent) else { return };
+        for path in files::list(directory).folded.into_iter().filter(|path| !wanted.contains(path)) {
+            let _ = fs::remove_file(path);
+        }
     }
 
     /// The rows that go into one file, if there is anything to fold, and the files that it makes superfluous.
@@ -158,7 +177,7 @@ impl History {
 }
 
 /// All rows in one frame, in the order of time, with every column that any of them has.
-fn together(frames: Vec<DataFrame>) -> Result<DataFrame, HistoryError> {
+pub(super) fn together(frames: Vec<DataFrame>) -> Result<DataFrame, HistoryError> {
     let failed = |error: PolarsError| HistoryError::Encode(error.to_string());
     let mut schema: Vec<(PlSmallStr, DataType)> = Vec::new();
     for frame in &frames {
@@ -190,8 +209,8 @@ fn together(frames: Vec<DataFrame>) -> Result<DataFrame, HistoryError> {
 
 /// The right to fold a partition, for as long as it is kept; `None` where somebody else has it. The system takes it back from a process
 /// that is killed.
-fn lock(directory: &Path) -> Result<Option<fs::File>, HistoryError> {
-    let path = directory.join(".folding");
+pub(super) fn lock(directory: &Path) -> Result<Option<fs::File>, HistoryError> {
+    let path = directory.join(files::LOCK);
     let opened = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = opened.map_err(|cause| HistoryError::Io { path: path.clone(), cause })?;
     match file.try_lock() {

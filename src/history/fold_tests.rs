@@ -34,6 +34,11 @@ fn a_fold_changes_no_answer() {
     assert_eq!(before.1[0].count, 12);
     assert_eq!(history.compact(&ALL).unwrap(), Fold { runs: 12, files_before: 36, files_after: 3, busy: 0 });
     assert_eq!(answers(&history), before);
+    // With the sums that the fold stored, and without them.
+    let sums = dir.path().join("weeks/project=a%2Fb.c/month=2026-11");
+    assert_eq!(files::list(&sums).folded.len(), 1);
+    fs::remove_dir_all(&sums).unwrap();
+    assert_eq!(answers(&history), before);
     assert_eq!(history.compact(&ALL).unwrap(), Fold { runs: 12, files_before: 3, files_after: 3, busy: 0 });
     // What was folded is known: the same run again is no new one.
     assert!(!record(&history, &rows("run3", 180)));
@@ -42,6 +47,12 @@ fn a_fold_changes_no_answer() {
     history.compact(&ALL).unwrap();
     assert_eq!(ids(&history).len(), 20);
     assert_eq!(history.read_steps(&ALL).unwrap().len(), 20);
+    // One more beside the stored sums; the sums of the file that is gone are gone too.
+    many(&history, 20, 21);
+    assert_eq!(files::list(&sums).folded.len(), 1);
+    assert_eq!(history.rollup(&ALL).unwrap()[0].count, 21);
+    let since = Selection { since: Some(rows("x", 60).run.at), ..ALL };
+    assert_eq!(history.rollup(&since).unwrap()[0].count, 20);
     assert_eq!(history.problems(), [""; 0]);
 }
 

@@ -152,6 +152,10 @@ impl<'f> Columns<'f> {
         Self { frame }
     }
 
+    pub(super) fn height(&self) -> usize {
+        self.frame.height()
+    }
+
     pub(super) fn get(&self, name: &str) -> Values<'f> {
         let Ok(column) = self.frame.column(name) else { return Values::Missing };
         let values = match column.dtype() {

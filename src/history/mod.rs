@@ -10,12 +10,15 @@
 //! builds/project=P/month=2026-11/STAMP-RUN.parquet      one row a build, and one for each of its targets
 //! steps/project=P/month=2026-11/STAMP-RUN.parquet       one row a step
 //! runs/project=P/month=2026-11/month-….parquet          the rows of many runs (as in the other two)
+//! weeks/project=P/month=2026-11/month-….parquet         sums of the folded steps of the same name; they can be made again
 //! contexts/key=K/STAMP-RECORDED-RUN.parquet             one row an entry of a builder's copy of a context
 //! images/name=N/STAMP-RECORDED-RUN.parquet              one row: a run built this image
 //! ```
 //!
 //! `STAMP` is the time of the run in UTC, so that names sort as runs do. Schemas only grow; every file carries its version.
 
+#[cfg(feature = "history")]
+mod export;
 #[cfg(feature = "history")]
 mod files;
 #[cfg(feature = "history")]
@@ -29,11 +32,19 @@ mod past;
 mod read;
 mod record;
 #[cfg(feature = "history")]
+mod remove;
+#[cfg(feature = "history")]
 mod rollup;
 pub mod rows;
 #[cfg(feature = "history")]
 mod store;
+#[cfg(feature = "history")]
+mod verify;
 
+#[cfg(feature = "history")]
+pub use export::{ExportError, TextFormat};
+#[cfg(feature = "history")]
+pub use files::Table;
 #[cfg(feature = "history")]
 pub use fold::Fold;
 pub use record::{RunInfo, log_digest, logged_start, run_rows, week};
@@ -42,3 +53,5 @@ pub use rollup::WeekRow;
 pub use rows::{BuildRow, RunRow, RunRows, Selection, StepRow};
 #[cfg(feature = "history")]
 pub use store::{Clock, History, HistoryError, Recorded, SCHEMA_VERSION};
+#[cfg(feature = "history")]
+pub use verify::{Problem, Verification};

@@ -77,12 +77,14 @@ impl History {
     }
 
     /// The same as queries that have not run yet: a file of folded runs is read only as far as a query needs it.
-    /// They must run before the partition is settled (see [`History::settled`]).
+    /// They must run before the partition is settled (see [`History::settled`]). With `but_first` those of the first folded file are left
+    /// out, because the caller knows what it holds.
     pub(super) fn pieces(
         &self,
         files: &files::Files,
         whole: Option<&HashSet<String>>,
         columns: &[&str],
+        but_first: bool,
     ) -> Result<Vec<LazyFrame>, HistoryError> {
         let mut pieces = Vec::new();
         let mut seen = HashSet::new();
@@ -99,6 +101,9 @@ impl History {
             let Some(frame) = self.readable(path, Some(if last { &["schema_version"] } else { &["run"] }))? else { continue };
             if !last {
                 seen.extend(run_set(&frame));
+            }
+            if but_first && Some(path) == files.folded.first() {
+                continue;
             }
             let scan =
                 path.to_str().map(|path| LazyFrame::scan_parquet(path.into(), ScanArgsParquet { glob: false, ..Default::default() }));

@@ -1,11 +1,13 @@
 //! The ledger: runs are recorded whole or not at all.
 
-use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-use super::files::{self, Partition, Table, publish};
+use super::files::{self, Partition, Table, publish, publish_large};
+use super::fold::{ROW_GROUP, together};
 use super::frames::{builds_frame, run_frame, steps_frame};
 use super::past::Judged;
 use super::rows::{RunRow, RunRows, Selection};
@@ -73,7 +75,7 @@ pub struct History {
     root: PathBuf,
     project: String,
     /// What could not be read, for the user.
-    problems: RefCell<Vec<String>>,
+    problems: Mutex<Vec<String>>,
     /// The run that is judged by it.
     pub(super) judged: Option<Judged>,
 }
@@ -81,7 +83,7 @@ pub struct History {
 impl History {
     /// Opens the ledger in a directory, which need not be there yet, for one project.
     pub fn open(root: &Path, project: &str) -> Self {
-        Self { root: root.to_owned(), project: project.to_owned(), problems: RefCell::default(), judged: None }
+        Self { root: root.to_owned(), project: project.to_owned(), problems: Mutex::default(), judged: None }
     }
 
     /// The directory.
@@ -94,15 +96,23 @@ impl History {
         &self.project
     }
 
+    /// The projects that have runs, by name.
+    pub fn projects(&self) -> Vec<String> {
+        let mut projects: Vec<String> =
+            files::partitions(&self.root, Table::Runs, &Selection::default()).into_iter().map(|partition| partition.project).collect();
+        projects.dedup();
+        projects
+    }
+
     /// What could not be read so far.
     pub fn problems(&self) -> Vec<String> {
-        self.problems.borrow().clone()
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps what could not be read, once.
     pub(super) fn note(&self, error: &HistoryError) {
         let text = error.to_string();
-        let mut problems = self.problems.borrow_mut();
+        let mut problems = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         if !problems.contains(&text) {
             problems.push(text);
         }
@@ -127,6 +137,36 @@ impl History {
         publish(&partition.directory(&self.root, Table::Builds).join(&file), &mut builds_frame(rows)?)?;
         let new = publish(&partition.directory(&self.root, Table::Runs).join(&file), &mut run_frame(run, recorded_at)?)?;
         Ok(if new { Recorded::New } else { Recorded::Before(run.run.clone()) })
+    }
+
+    /// Writes many runs at once, as one folded file a month and table: for benchmarks and tests of large ledgers. Unlike
+    /// [`History::record`] it does not look for what is there, and a kill leaves the steps of runs that are not there.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub fn seed(&self, runs: &[RunRows]) -> Result<(), HistoryError> {
+        let mut months: BTreeMap<Partition, Vec<&RunRows>> = BTreeMap::new();
+        for rows in runs {
+            months.entry(Partition::of(&rows.run.project, rows.run.at)).or_default().push(rows);
+        }
+        let now = Timestamp::now();
+        for (partition, runs) in months {
+            let name = format!("{}.parquet", files::folded_name(now));
+            for table in Table::ALL {
+                let frames = runs.iter().map(|rows| match table {
+                    Table::Steps => steps_frame(rows),
+                    Table::Builds => builds_frame(rows),
+                    Table::Runs => run_frame(&rows.run, now),
+                });
+                let mut all = together(frames.collect::<Result<Vec<_>, _>>()?)?;
+                let path = partition.directory(&self.root, table).join(&name);
+                publish_large(&path, &mut all, ROW_GROUP)?;
+                if table == Table::Steps {
+                    self.store_sums(&partition, &path, &all);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The recorded run that came from the same log, if there is one.

@@ -75,7 +75,18 @@ impl Stage {
     /// What a report knows of the imported runs.
     fn report(&self) -> String {
         let output = Command::new(env!("CARGO_BIN_EXE_bklog"))
-            .args(["report", "--format", "json", "--project", "app", "--since", "2026-11-01", "--until", "2026-11-21T00:00:00Z", "--history"])
+            .args([
+                "report",
+                "--format",
+                "json",
+                "--project",
+                "app",
+                "--since",
+                "2026-11-01",
+                "--until",
+                "2026-11-21T00:00:00Z",
+                "--history",
+            ])
             .arg(self.directory.join("history"))
             .output()
             .unwrap();

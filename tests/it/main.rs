@@ -4,6 +4,8 @@
 mod build_plans;
 mod cli;
 mod format;
+#[cfg(feature = "history")]
+mod history;
 #[cfg(all(unix, feature = "history"))]
 mod import_logs;
 mod limits;

@@ -74,7 +74,9 @@ impl Drop for Place {
 fn a_report_of_recorded_logs() {
     let place = Place::new("report");
     let (history, out, charts) = (place.join("history"), place.join("out/"), place.join("charts"));
-    for (day, log) in [("2026-11-10", "testdata/format/201-ci-gha-raw/prefixed.log"), ("2026-11-18", "testdata/format/005-multi-stage-padded/plain.log")] {
+    for (day, log) in
+        [("2026-11-10", "testdata/format/201-ci-gha-raw/prefixed.log"), ("2026-11-18", "testdata/format/005-multi-stage-padded/plain.log")]
+    {
         let at = format!("{day}T08:00:00Z");
         let log = if Path::new(log).exists() { log.to_owned() } else { format!("{log}.gz") };
         let recorded = bklog(&["record", &log, "--history", &history, "--project", "app", "--started-at", &at, "--commit", "9f2c1e4aa"]);
@@ -98,7 +100,10 @@ fn a_report_of_recorded_logs() {
     }
     let _ = &charts;
     let json: serde_json::Value = serde_json::from_slice(&report(&["--format", "json"]).stdout).unwrap();
-    assert_eq!((&json["schema"], &json["numbers"]["runs"], &json["numbers_before"]["runs"]), (&"bklog.report/1".into(), &1.into(), &1.into()));
+    assert_eq!(
+        (&json["schema"], &json["numbers"]["runs"], &json["numbers_before"]["runs"]),
+        (&"bklog.report/1".into(), &1.into(), &1.into())
+    );
     let empty = report(&["--since", "24h"]);
     assert_eq!(empty.status.code(), Some(0));
     assert!(text(&empty.stdout).contains("The last recorded run of app was on 18 November 2026"), "{}", text(&empty.stdout));

@@ -14,8 +14,7 @@ use super::{
 };
 use crate::{
     report::{
-        escape,
-        units,
+        escape, units,
         weekly::{TrendSeries, markdown::short},
     },
     trend::{change_point::Direction, series::Point},
@@ -65,7 +64,8 @@ struct Level {
 pub fn svg(project: &str, series: &TrendSeries, look: Look) -> Result<String, ChartError> {
     let size = (look.width.clamp(200, 4000), look.height.clamp(120, 2000));
     let mut drawing = String::new();
-    let hints = draw(project, series, Look { width: size.0, height: size.1, ..look }, &mut drawing).map_err(|error| ChartError::Draw(error.to_string()))?;
+    let hints = draw(project, series, Look { width: size.0, height: size.1, ..look }, &mut drawing)
+        .map_err(|error| ChartError::Draw(error.to_string()))?;
     Ok(finished(&drawing, size, &series.headline, &hints))
 }
 
@@ -313,7 +313,8 @@ fn rules(
             y += 7.0;
         }
         let ratio = shift.change.ratio.map_or_else(|| "from 0".to_owned(), |ratio| format!("×{ratio:.1}"));
-        let commit = shift.commit.as_deref().map_or_else(String::new, |commit| format!(" · {}", short(commit).chars().take(7).collect::<String>()));
+        let commit =
+            shift.commit.as_deref().map_or_else(String::new, |commit| format!(" · {}", short(commit).chars().take(7).collect::<String>()));
         let day = if close { String::new() } else { format!("{} · ", shift.at.strftime("%-d %b")) };
         let label = format!("{day}{ratio}{commit}");
         let room = text_width(&label, 11.0);

@@ -62,10 +62,11 @@ pub fn xml(text: &str) -> String {
 fn finished(drawing: &str, (width, height): (u32, u32), name: &str, hints: &[Hint]) -> String {
     let body = drawing.find('>').map_or("", |end| &drawing[end + 1..]);
     // Readers without Inter get what their system reads best.
-    let body = body.trim_end().strip_suffix("</svg>").unwrap_or(body).replace(
-        &format!("font-family=\"{FONT}\""),
-        &format!("font-family=\"{FONT}, system-ui, sans-serif\""),
-    );
+    let body = body
+        .trim_end()
+        .strip_suffix("</svg>")
+        .unwrap_or(body)
+        .replace(&format!("font-family=\"{FONT}\""), &format!("font-family=\"{FONT}, system-ui, sans-serif\""));
     let scale = SCALE.unsigned_abs();
     let mut svg = format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" class="chart" width="{width}" height="{height}" viewBox="0 0 {} {}" role="img" aria-label="{}">{body}"#,

@@ -143,7 +143,11 @@ fn section(log: &str, build: &Build) -> Section {
         })
         .collect();
     let (chart_title, note, key_strong) = if timed {
-        ("When each step ran", "From the times in the log. Strong bars are the steps that the build waited for: making one of them shorter makes the build shorter.", "the build waited for it")
+        (
+            "When each step ran",
+            "From the times in the log. Strong bars are the steps that the build waited for: making one of them shorter makes the build shorter.",
+            "the build waited for it",
+        )
     } else {
         (
             "What each step took",
@@ -236,9 +240,9 @@ fn row(step: &Step, stage: Option<String>, span: Option<Span>, end: f64, critica
         (Status::Unfinished, _) => "unfinished".to_owned(),
     };
     let name = step.instruction().to_owned();
-    let when = span.filter(|_| timed).map_or_else(String::new, |(from, to)| {
-        format!(" · from {} to {} of the build", units::duration(from), units::duration(to))
-    });
+    let when = span
+        .filter(|_| timed)
+        .map_or_else(String::new, |(from, to)| format!(" · from {} to {} of the build", units::duration(from), units::duration(to)));
     let said = match step.status {
         Status::Cached if step.cache_hit != Some(true) => "cached, or never ran".to_owned(),
         _ => time.clone(),
@@ -299,8 +303,7 @@ fn figures(build: &Build) -> Vec<Figure> {
     if counts.failed > 0 {
         figures.push(figure("Failed", counts.failed.to_string(), String::new()));
     }
-    let context: u64 =
-        build.steps.iter().filter(|step| step.parts.kind == Kind::Context).filter_map(|step| step.transferred_bytes).sum();
+    let context: u64 = build.steps.iter().filter(|step| step.parts.kind == Kind::Context).filter_map(|step| step.transferred_bytes).sum();
     if context > 0 {
         figures.push(figure("Context", units::bytes(context), "transferred".to_owned()));
     }
@@ -408,7 +411,10 @@ mod tests {
         assert!(page("bake", &log("format/049-bake-compose", "plain.log")).contains("tr class=\"stage\""));
         assert!(page("failed", &log("format/017-failing-run", "plain.log")).contains("class=\"failed\""));
         assert!(page("sixty", &log("trend/sixty-real-builds", "30.log")).contains("RUN echo install"));
-        let hostile = page("hostile", b"#1 [a 1/1] RUN echo '</script><script>alert(1)</script>' <img src=x onerror=alert(2)> \x1b[31m\n#1 DONE 1.0s\n");
+        let hostile = page(
+            "hostile",
+            b"#1 [a 1/1] RUN echo '</script><script>alert(1)</script>' <img src=x onerror=alert(2)> \x1b[31m\n#1 DONE 1.0s\n",
+        );
         assert!(hostile.matches("<script").count() == 1 && !hostile.contains("<img") && !hostile.contains('\u{1b}'));
         assert!(page("nothing", b"").ends_with("</html>\n"));
     }

@@ -5,10 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::{Numbers, OldCode, StepCost, TrendSeries, Window};
-use crate::{
-    report::units,
-    trend::ledger::Recorded,
-};
+use crate::{report::units, trend::ledger::Recorded};
 
 /// Things that are named; more is a list that nobody starts on.
 const MOST: usize = 5;
@@ -88,12 +85,15 @@ pub fn first(
     let mut explained: Vec<&str> = Vec::new();
     let place = |target: &Option<String>| target.as_ref().map_or_else(String::new, |target| format!("{target}: "));
     for old in old_code.iter().filter(|old| old.verdict == "stale" && !old.fresh_since) {
-        let what = format!("{}{} put old code into the image in {}", place(&old.target), old.instruction, units::count(old.runs as usize, "run"));
+        let what =
+            format!("{}{} put old code into the image in {}", place(&old.target), old.instruction, units::count(old.runs as usize, "run"));
         let action = "Clear the builder's copy of the context, build again, and do not deploy the image of that run".to_owned();
         list.push((old.runs as f64, Advice { urgency: Urgency::High, what, action, command: Some("docker builder prune -f".to_owned()) }));
     }
     // A change of a target is that of the whole run once more: the first series that has one tells it.
-    if let Some(shift) = series.iter().flat_map(|series| &series.shifts).find(|shift| shift.regression || (shift.is_of_note() && shift.is_slower())) {
+    if let Some(shift) =
+        series.iter().flat_map(|series| &series.shifts).find(|shift| shift.regression || (shift.is_of_note() && shift.is_slower()))
+    {
         let change = &shift.change;
         let suspected = if shift.is_suspected() { ", if the next builds confirm it" } else { "" };
         let each = shift.now - change.before;
@@ -110,7 +110,12 @@ pub fn first(
         list.push((cost, Advice { urgency: Urgency::Medium, what, action, command }));
     }
     for import in imports.iter().take(2) {
-        let what = format!("The cache import {} failed in {} of {}", import.reference, import.failed, units::count(import.asked as usize, "build"));
+        let what = format!(
+            "The cache import {} failed in {} of {}",
+            import.reference,
+            import.failed,
+            units::count(import.asked as usize, "build")
+        );
         let action = "See that the reference exists and that the job may read it; without it every step of a fresh builder runs".to_owned();
         let cost = numbers.lost * import.failed as f64 / import.asked.max(1) as f64;
         list.push((cost, Advice { urgency: Urgency::Medium, what, action, command: Some("bklog explain cache-import-failed".to_owned()) }));
@@ -129,18 +134,25 @@ pub fn first(
             ratio(step.usual_cache_ratio),
             units::duration(step.lost),
         );
-        let action = "Find the first step in front of it that ran too: a changed COPY, argument or base image, or a cache that was cleared".to_owned();
+        let action = "Find the first step in front of it that ran too: a changed COPY, argument or base image, or a cache that was cleared"
+            .to_owned();
         list.push((step.lost, Advice { urgency: Urgency::Medium, what, action, command: None }));
     }
     if numbers.failed > 0 && (numbers.failed > 2 || numbers.failed * 5 >= numbers.builds) {
         let often = steps.iter().filter(|step| step.failed > 0).max_by_key(|step| step.failed);
-        let often = often.map_or_else(String::new, |step| format!(", {} of them in {}{}", step.failed, place(&step.target), step.instruction));
+        let often =
+            often.map_or_else(String::new, |step| format!(", {} of them in {}{}", step.failed, place(&step.target), step.instruction));
         let what = format!("{} of {} failed{often}", numbers.failed, units::count(numbers.builds, "build"));
         let action = "Open the last of them; a step that fails now and then is worth a retry or a pinned version".to_owned();
         list.push((0.0, Advice { urgency: Urgency::Medium, what, action, command: None }));
     }
     for old in old_code.iter().filter(|old| old.verdict == "suspect" && !old.fresh_since).take(1) {
-        let what = format!("{}{} may have put old code into the image in {}", place(&old.target), old.instruction, units::count(old.runs as usize, "run"));
+        let what = format!(
+            "{}{} may have put old code into the image in {}",
+            place(&old.target),
+            old.instruction,
+            units::count(old.runs as usize, "run")
+        );
         let action = "Record every build of the builder, so that the history can tell, or compare the image".to_owned();
         list.push((0.0, Advice { urgency: Urgency::Low, what, action, command: Some("bklog check --image ARCHIVE".to_owned()) }));
     }

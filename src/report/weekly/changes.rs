@@ -168,7 +168,11 @@ fn explanation(told: &Told, change: &ToldChange) -> Explanation {
         cache_hit_before: step.hits.0,
         cache_hit_after: step.hits.1,
     });
-    Explanation { steps: steps.collect(), reasons: attribution.signs.iter().map(|sign| trend_words::sign_text(sign, &str::to_owned)).collect(), why }
+    Explanation {
+        steps: steps.collect(),
+        reasons: attribution.signs.iter().map(|sign| trend_words::sign_text(sign, &str::to_owned)).collect(),
+        why,
+    }
 }
 
 /// `since 3 March`, with the year where it is another one, and with the hour where days do not tell builds apart.

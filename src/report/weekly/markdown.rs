@@ -57,8 +57,7 @@ pub fn empty(report: &Weekly) -> String {
 }
 
 fn changes(report: &Weekly, out: &mut dyn Write) -> io::Result<()> {
-    let shifts: Vec<_> =
-        report.series.iter().flat_map(|series| &series.shifts).filter(|shift| shift.is_of_note()).collect();
+    let shifts: Vec<_> = report.series.iter().flat_map(|series| &series.shifts).filter(|shift| shift.is_of_note()).collect();
     if shifts.is_empty() {
         return writeln!(out, "No lasting change of the build time began in this {}.\n", report.window.noun());
     }

@@ -94,7 +94,21 @@ pub fn weekly(input: Input<'_>) -> Weekly {
     let imports = advice::failed_imports(&window, runs);
     let first = advice::first(&numbers, &series, &costs, &old_code, &imports, window.noun().as_str());
     let headline = headline(&window, &numbers, &before, &series, &old_code);
-    Weekly { project: project.to_owned(), now, window, headline, numbers, before, last_run, first, series, steps: costs, heat, old_code, judged }
+    Weekly {
+        project: project.to_owned(),
+        now,
+        window,
+        headline,
+        numbers,
+        before,
+        last_run,
+        first,
+        series,
+        steps: costs,
+        heat,
+        old_code,
+        judged,
+    }
 }
 
 /// The finding that matters most: old code in an image, then a lasting change of the build time, then what the week was like.

@@ -288,7 +288,9 @@ fn heat_map(window: &Window, costs: &[(StepCost, &Tally<'_>)]) -> HeatMap {
             normally_runs: cost.usual_cache_ratio.is_some_and(|usual| usual < USUALLY_CACHED),
             cells: days
                 .iter()
-                .map(|day| tally.days.get(day).map_or(HeatCell::default(), |(executed, cached)| HeatCell { executed: *executed, cached: *cached }))
+                .map(|day| {
+                    tally.days.get(day).map_or(HeatCell::default(), |(executed, cached)| HeatCell { executed: *executed, cached: *cached })
+                })
                 .collect(),
         })
         .collect();

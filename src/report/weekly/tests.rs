@@ -163,8 +163,7 @@ pub(in crate::report) fn year() -> Ledger {
         let cached = n % 5 != 0;
         let outcome = if n % 23 == 5 { Outcome::Failed } else { Outcome::Succeeded };
         let install = if cached && n < 1000 { None } else { Some(60.0) };
-        let steps =
-            [("api", "COPY . /app", Some(0.4)), ("api", INSTALL, install), ("api", "RUN make test", Some(level * noise * outlier))];
+        let steps = [("api", "COPY . /app", Some(0.4)), ("api", INSTALL, install), ("api", "RUN make test", Some(level * noise * outlier))];
         ledger.run(at, outcome, &steps);
     }
     ledger
@@ -321,8 +320,7 @@ fn failing_imports_are_named() {
 }
 
 /// Text that tries to get out of where it is put.
-pub(in crate::report) const HOSTILE: &str =
-    "RUN echo '</script><script>alert(1)</script>' \"x\" | tee `y` <img src=x onerror=alert(2)> \x1b[31m \u{202e}evil ]]> --> {{7*7}} \u{5e9}\u{5dc}";
+pub(in crate::report) const HOSTILE: &str = "RUN echo '</script><script>alert(1)</script>' \"x\" | tee `y` <img src=x onerror=alert(2)> \x1b[31m \u{202e}evil ]]> --> {{7*7}} \u{5e9}\u{5dc}";
 
 /// A ledger whose every text is hostile.
 pub(in crate::report) fn hostile() -> Ledger {
@@ -354,7 +352,10 @@ fn hostile_text_stays_text_in_markdown_and_json() {
         let all: Vec<usize> = table.lines().map(columns).collect();
         assert!(all.iter().all(|count| *count == all[0]), "{table}");
     }
-    assert_eq!(report.first.iter().filter(|advice| advice.command.as_deref().is_some_and(|command| command.starts_with("git log"))).count(), 0);
+    assert_eq!(
+        report.first.iter().filter(|advice| advice.command.as_deref().is_some_and(|command| command.starts_with("git log"))).count(),
+        0
+    );
     let json: serde_json::Value = serde_json::from_str(&json_of(&report)).unwrap();
     assert_eq!(json["schema"], "bklog.report/1");
 }
