@@ -29,7 +29,6 @@ struct Page<'a> {
     report: &'a Weekly,
     period: String,
     deck: String,
-    noun: String,
     noun_before: String,
     empty: Option<String>,
     tiles: Vec<Tile>,
@@ -133,7 +132,6 @@ pub fn page(report: &Weekly, out: &mut dyn io::Write) -> io::Result<()> {
         none_found: none_found(report),
         old_code: old_lines(report),
         made: report.now.strftime("%-d %B %Y at %H:%M UTC").to_string(),
-        noun,
     };
     write(&page, out)?;
     writeln!(out)

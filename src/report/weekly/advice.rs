@@ -79,7 +79,7 @@ pub fn first(
     steps: &[StepCost],
     old_code: &[OldCode],
     imports: &[FailedImport],
-    noun: &str,
+    this: &str,
 ) -> Vec<Advice> {
     let mut list: Vec<(f64, Advice)> = Vec::new();
     let mut explained: Vec<&str> = Vec::new();
@@ -127,7 +127,7 @@ pub fn first(
     for step in losing.into_iter().take(2) {
         let ratio = |ratio: Option<f64>| format!("{:.0} %", 100.0 * ratio.unwrap_or(0.0));
         let what = format!(
-            "{}{} lost the cache: {} of its uses were cached, normally {}; that cost {} in this {noun}",
+            "{}{} lost the cache: {} of its uses were cached, normally {}; that cost {} {this}",
             place(&step.target),
             step.instruction,
             ratio(step.cache_ratio()),
@@ -160,7 +160,7 @@ pub fn first(
         && let Some(step) = steps.first().filter(|step| step.seconds > 0.25 * numbers.spent && step.seconds >= WORTH_SECONDS)
     {
         let what = format!(
-            "{}{} takes {} of the {} that the commands of this {noun} ran",
+            "{}{} takes {} of the {} that all commands took {this}",
             place(&step.target),
             step.instruction,
             units::duration(step.seconds),

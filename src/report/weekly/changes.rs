@@ -20,6 +20,9 @@ use crate::{
 /// Targets whose own series are shown beside that of the whole runs.
 const MOST_TARGETS: usize = 6;
 
+/// Steps that make up less of a change are not listed.
+const LEAST_SHARE: f64 = 0.03;
+
 /// What explains a change.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Explanation {
@@ -137,7 +140,7 @@ fn shown(window: &Window, told: &Told) -> TrendSeries {
             at: point.at,
             run: point.run.clone(),
             commit: point.commit.clone(),
-            suspects: change.suspects(&series).filter(|range| is_plain(range)),
+            suspects: change.suspects(&series).filter(|range| is_plain(range)).map(|range| shortened(&range)),
             now,
             headline: finding(target.as_deref(), &Change { after: now, ..change }, &since(point.at, window, short)),
             new: window.contains(point.at),
@@ -162,7 +165,8 @@ fn shown(window: &Window, told: &Told) -> TrendSeries {
 fn explanation(told: &Told, change: &ToldChange) -> Explanation {
     let attribution = &change.attribution;
     let why = trend_words::why(&told.measured, change, &str::to_owned);
-    let steps = attribution.steps.iter().map(|step| StepShare {
+    let least = LEAST_SHARE * (change.found.change.after - change.found.change.before).abs();
+    let steps = attribution.steps.iter().filter(|step| step.delta().abs() >= least).map(|step| StepShare {
         name: step.name.clone(),
         delta_seconds: step.delta(),
         cache_hit_before: step.hits.0,
@@ -173,6 +177,11 @@ fn explanation(told: &Told, change: &ToldChange) -> Explanation {
         reasons: attribution.signs.iter().map(|sign| trend_words::sign_text(sign, &str::to_owned)).collect(),
         why,
     }
+}
+
+/// A range of commits as git shows them.
+fn shortened(range: &str) -> String {
+    range.split("..").map(trend_words::commit).collect::<Vec<_>>().join("..")
 }
 
 /// `since 3 March`, with the year where it is another one, and with the hour where days do not tell builds apart.

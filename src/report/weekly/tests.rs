@@ -296,7 +296,7 @@ fn old_code_comes_first() {
         step.verdict = Some(Verdict::Stale);
     }
     let report = ledger.report();
-    assert_eq!(report.headline, "1 step put old code into an image in this week");
+    assert_eq!(report.headline, "1 step put old code into an image this week");
     assert_eq!(report.first[0].urgency, Urgency::High);
     assert_eq!(report.first[0].command.as_deref(), Some("docker builder prune -f"));
     assert_eq!((report.old_code.len(), report.old_code[0].runs, report.old_code[0].fresh_since), (1, 1, false));
