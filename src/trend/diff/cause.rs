@@ -85,9 +85,9 @@ pub(super) fn explain(diff: &mut Diff, changed: Option<&ChangedFiles>) {
     for at in 0..diff.steps.len() {
         let step = &diff.steps[at];
         let is_root = roots.contains(&at);
-        let changed = step.edited || (is_root && step.a.is_some());
+        let text_matters = step.edited || (is_root && step.a.is_some());
         let mut causes = Vec::new();
-        if changed {
+        if text_matters {
             causes.extend(text(diff, at));
         }
         if is_root {
