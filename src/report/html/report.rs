@@ -7,6 +7,7 @@ use askama::Template;
 use super::{Shell, percent, web_link, write};
 use crate::report::{
     chart::{ChartError, durations},
+    trend_words::capital,
     units,
     weekly::{
         OldCode, StepCost, TrendSeries, Urgency, Weekly,
@@ -178,11 +179,6 @@ fn figure<'a>(report: &Weekly, series: &'a TrendSeries) -> Result<Figure<'a>, Ch
             })
             .collect(),
     })
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 fn share(step: &StepShare) -> ShareLine<'_> {

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::{Numbers, OldCode, StepCost, TrendSeries, Window};
-use crate::{report::units, trend::ledger::Recorded};
+use crate::{
+    report::{trend_words::capital, units},
+    trend::ledger::Recorded,
+};
 
 /// Things that are named; more is a list that nobody starts on.
 const MOST: usize = 5;
@@ -173,11 +176,6 @@ pub fn first(
     let mut list: Vec<Advice> = list.into_iter().map(|(_, advice)| advice).collect();
     list.truncate(MOST);
     list
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// True for a commit range that can be pasted into a shell whatever a log claims its commits to be.
