@@ -168,6 +168,7 @@ impl CliError {
                 Some("build with --progress=plain and keep standard error (2>&1); `bklog help` lists what is read")
             }
             Self::Usage { hint, .. } => Some(hint),
+            Self::History(_) => Some("`bklog history verify` looks at every file; --history or BKLOG_HISTORY names another directory"),
             Self::NoRuns { .. } => Some("`bklog record LOG` puts runs into it; --history names another one"),
             Self::TerminalInput => {
                 Some("pipe a build into it, `docker build --progress=plain . 2>&1 | bklog`, or name a log: `bklog show build.log`")
@@ -191,8 +192,7 @@ impl CliError {
             | Self::Policy(_)
             | Self::Summary { .. }
             | Self::File { .. }
-            | Self::Remark(_)
-            | Self::History(_) => None,
+            | Self::Remark(_) => None,
         }
     }
 

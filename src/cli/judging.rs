@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{error::CliError, ledger, reporting};
+use super::{error::CliError, reporting, times};
 use crate::{
     build::Build,
     evidence::{
@@ -112,7 +112,7 @@ impl EvidenceArgs {
     ) -> Result<(CheckReport, Redactor), CliError> {
         let cwd = working_directory();
         let env = |name: &str| std::env::var(name).ok();
-        let started = ledger::time("--started-at", self.started_at.as_deref())?;
+        let started = times::time("--started-at", self.started_at.as_deref())?;
         let known = reporting::known(policy)?;
         let mut notes = Vec::new();
         let commands = self.commands(&cwd, &env, &mut notes)?;
@@ -213,7 +213,8 @@ impl EvidenceArgs {
 
 #[cfg(feature = "history")]
 mod with_history {
-    use super::{Build, CliError, EvidenceArgs, Path, Policy, Redactor, Report, ledger};
+    use super::super::ledger;
+    use super::{Build, CliError, EvidenceArgs, Path, Policy, Redactor, Report};
     use crate::history::{Clock, History, RunInfo, log_digest, run_rows};
 
     impl EvidenceArgs {

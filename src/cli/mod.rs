@@ -8,6 +8,7 @@ mod explain;
 #[cfg(feature = "history")]
 mod history;
 mod judging;
+#[cfg(feature = "history")]
 mod ledger;
 mod live;
 #[cfg(feature = "history")]
@@ -21,6 +22,7 @@ mod report;
 mod reporting;
 mod run;
 mod show;
+mod times;
 mod trend;
 
 use std::process::ExitCode;

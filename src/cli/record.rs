@@ -18,6 +18,7 @@ use super::{
     ledger::{self, Surroundings},
     log_files::{self, LogFile},
     reading::{self, display_name},
+    times,
 };
 use crate::{
     build::Build,
@@ -84,7 +85,8 @@ const TIDY_EVERY: usize = 200;
 /// A log that was read.
 struct Read {
     file: LogFile,
-    result: Result<Vec<Build>, CliError>,
+    /// Its builds, and how many more there are.
+    result: Result<(Vec<Build>, u64), CliError>,
 }
 
 /// What is the same for all logs of a call.
@@ -114,8 +116,8 @@ struct Tally {
 pub(super) fn run(args: &RecordArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
     let cwd = std::env::current_dir().unwrap_or_default();
     let policy = Policy::find(&cwd)?;
-    let started = ledger::time("--started-at", args.started_at.as_deref())?;
-    let finished = ledger::time("--finished-at", args.finished_at.as_deref())?;
+    let started = times::time("--started-at", args.started_at.as_deref())?;
+    let finished = times::time("--finished-at", args.finished_at.as_deref())?;
     if let (Some(started), Some(finished)) = (started, finished)
         && finished < started
     {
@@ -165,7 +167,14 @@ impl Recorder<'_> {
             for log in read {
                 bar.inc(1);
                 match log.result {
-                    Ok(builds) => self.one(&log.file.name, &builds, cwd, tally)?,
+                    Ok((builds, more)) => {
+                        self.one(&log.file.name, &builds, cwd, tally)?;
+                        if more > 0 {
+                            let name = display_name(&log.file.name).to_owned();
+                            let text = format!("{name} has {more} builds more than the {MOST_BUILDS} of a run that are recorded");
+                            tally.failed.push((name, CliError::Remark(text)));
+                        }
+                    }
                     Err(CliError::NoBuild { .. } | CliError::Empty(_)) if log.file.from_directory => tally.passed_over += 1,
                     Err(error @ (CliError::TerminalInput | CliError::ReaderGone)) => return Err(error),
                     Err(error) => tally.failed.push((display_name(&log.file.name).to_owned(), error)),
@@ -237,8 +246,8 @@ fn unusable(error: HistoryError) -> CliError {
     CliError::History(error.to_string())
 }
 
-/// The builds of a log.
-fn read_builds(file: &LogFile) -> Result<Vec<Build>, CliError> {
+/// The builds of a log, and how many more there are.
+fn read_builds(file: &LogFile) -> Result<(Vec<Build>, u64), CliError> {
     let mut builds = Vec::new();
     let end = reading::read(&file.name, |build| {
         if builds.len() < MOST_BUILDS {
@@ -249,7 +258,7 @@ fn read_builds(file: &LogFile) -> Result<Vec<Build>, CliError> {
     if builds.is_empty() {
         return Err(CliError::NoBuild { name: display_name(&file.name).to_owned(), lines: end.lines });
     }
-    Ok(builds)
+    Ok((builds, end.builds.saturating_sub(MOST_BUILDS as u64)))
 }
 
 /// A bar for imports that somebody watches.

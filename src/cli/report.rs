@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{error::CliError, exit_code, ledger};
+use super::{error::CliError, exit_code, ledger, times};
 use crate::{
     history::{History, HistoryError, Selection, WeekRow, rows::RunRow},
     policy::Policy,
@@ -125,7 +125,7 @@ enum Place {
 /// Runs the command.
 pub(super) fn run(args: &ReportArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
     let policy = Policy::find(&std::env::current_dir().unwrap_or_default())?;
-    let until = ledger::time("--until", args.until.as_deref())?;
+    let until = times::time("--until", args.until.as_deref())?;
     let now = Timestamp::now();
     let window = Window::new(&args.since, until.unwrap_or(now)).map_err(|what| CliError::Usage { what, hint: "for example --since 7d" })?;
     let place = place(&args.out, &args.format)?;

@@ -20,7 +20,8 @@ pub fn job(env: &dyn Fn(&str) -> Option<String>) -> Option<CiJob> {
     let get = |name: &str| env(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
     let is_on = |name: &str| get(name).is_some_and(|value| value.eq_ignore_ascii_case("true") || value == "1");
     let first = |names: &[&str]| names.iter().find_map(|name| get(name));
-    let systems: [(bool, fn(&Variables<'_>) -> CiJob); 6] = [
+    type Reader = fn(&Variables<'_>) -> CiJob;
+    let systems: [(bool, Reader); 6] = [
         (is_on("GITHUB_ACTIONS"), github),
         (is_on("GITLAB_CI"), gitlab),
         (is_on("TF_BUILD"), azure),

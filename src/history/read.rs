@@ -1,7 +1,7 @@
 //! Questions to the ledger: partition by partition, and of those only the months and projects that are asked for.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use polars::prelude::*;
 
@@ -226,7 +226,7 @@ impl History {
     }
 
     /// Reads a file. One that is gone or damaged is `None`, and the damage is noted.
-    pub(super) fn readable(&self, path: &PathBuf, columns: Option<&[&str]>) -> Result<Option<DataFrame>, HistoryError> {
+    pub(super) fn readable(&self, path: &Path, columns: Option<&[&str]>) -> Result<Option<DataFrame>, HistoryError> {
         // Duplicates are told by the run, so that column is read in any case.
         let columns = columns.map(|columns| if columns.contains(&"run") { columns.to_vec() } else { [columns, &["run"]].concat() });
         match files::read(path, columns.as_deref()) {

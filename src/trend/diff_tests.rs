@@ -56,7 +56,7 @@ fn the_first_miss_and_what_followed() {
 
 #[test]
 fn files_are_looked_for_below_the_directory_of_the_target() {
-    let steps = |seconds| [("[api 1/2] FROM a", Some(0.0)), ("[api 2/2] COPY src ./", seconds)];
+    let steps = |seconds| [("[api build 1/2] FROM a", Some(0.0)), ("[api build 2/2] COPY src ./", seconds)];
     let cause = |files: &[&str], directories: &[&str]| {
         let changed = changed(files, directories);
         compare(side(None, &steps(None), &[]), side(None, &steps(Some(1.0)), &[]), Some(&changed)).steps[1].causes[0].clone()
