@@ -94,8 +94,10 @@ pub fn first(
         list.push((old.runs as f64, Advice { urgency: Urgency::High, what, action, command: Some("docker builder prune -f".to_owned()) }));
     }
     // A change of a target is that of the whole run once more: the first series that has one tells it.
-    if let Some(shift) =
-        series.iter().flat_map(|series| &series.shifts).find(|shift| shift.regression || (shift.is_of_note() && shift.is_slower()))
+    if let Some(shift) = series
+        .iter()
+        .flat_map(|series| &series.shifts)
+        .find(|shift| shift.regression || (shift.is_of_note() && shift.is_slower() && shift.in_effect))
     {
         let change = &shift.change;
         let suspected = if shift.is_suspected() { ", if the next builds confirm it" } else { "" };

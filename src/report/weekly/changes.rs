@@ -213,8 +213,8 @@ pub fn instead(now: f64, then: f64) -> String {
     format!("{:.1} {unit} instead of {:.1}", now / by, then / by)
 }
 
-/// The change that a report opens with: a regression that holds, else the last that began in the window; of whole runs before targets.
+/// The change that a report opens with: a regression that holds, else one that began in the window and is not over; of whole runs before targets.
 pub fn of_note(series: &[TrendSeries]) -> Option<&Shift> {
     let all = || series.iter().flat_map(|series| &series.shifts).filter(|shift| shift.is_of_note());
-    all().find(|shift| shift.regression).or_else(|| all().filter(|shift| shift.in_effect).last())
+    all().find(|shift| shift.regression).or_else(|| all().find(|shift| shift.in_effect))
 }

@@ -209,6 +209,25 @@ fn a_regression_that_was_taken_back_in_part() {
 }
 
 #[test]
+fn what_is_over_is_told_and_needs_no_work() {
+    let mut ledger = Ledger::default();
+    for n in 0..60_i32 {
+        let level = if (25..40).contains(&n) { 300.0 } else { 60.0 };
+        let seconds = level + f64::from((n * 37) % 11);
+        let steps = [("api", "RUN make", Some(seconds)), ("web", "RUN npm ci", Some(seconds / 2.0))];
+        ledger.run(now() - SignedDuration::from_hours(i64::from(121 - 2 * n)), Outcome::Succeeded, &steps);
+    }
+    let report = ledger.report();
+    assert_eq!(report.series[0].shifts.len(), 2, "{:?}", report.series[0].shifts);
+    assert!(
+        report.headline.starts_with("Builds take 1.") && report.headline.contains(" instead of 7."),
+        "of whole runs: {}",
+        report.headline
+    );
+    assert!(report.first.iter().all(|advice| !advice.what.contains("more in each")), "{:?}", report.first);
+}
+
+#[test]
 fn headline_numbers() {
     let mut ledger = Ledger::default();
     let at = |days: i64, minutes: i64| now() - SignedDuration::from_hours(24 * days) + SignedDuration::from_mins(minutes);
