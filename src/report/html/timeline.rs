@@ -325,7 +325,7 @@ fn ticks(end: f64) -> Vec<Tick> {
         [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 21_600.0, 86_400.0];
     let step = STEPS.into_iter().find(|step| end / step <= 6.0).unwrap_or(end / 5.0);
     let label = |seconds: f64| match seconds {
-        s if s == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         s if step >= 3600.0 => format!("{:.0} h", s / 3600.0),
         s if step >= 60.0 => format!("{:.0} min", s / 60.0),
         s if step >= 1.0 => format!("{s:.0} s"),
