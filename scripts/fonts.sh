@@ -12,7 +12,7 @@ signs=U+0020-007E,U+00A0-017F,U+2010-2015,U+2018-201E,U+2020-2022,U+2026,U+2190-
 for weight in Regular SemiBold; do
     for flavor in "" woff2; do
         "$work/venv/bin/pyftsubset" "$work/inter/usr/share/fonts/opentype/inter/Inter-$weight.otf" --unicodes="$signs" \
-            --layout-features=kern,tnum,calt,ccmp --no-hinting --desubroutinize ${flavor:+--flavor=$flavor} \
+            --layout-features=kern,tnum,calt,ccmp --name-IDs=1,2,3,4,6,16,17 --no-hinting --desubroutinize ${flavor:+--flavor=$flavor} \
             --output-file="Inter-$weight.${flavor:-otf}"
     done
 done

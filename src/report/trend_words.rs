@@ -190,7 +190,8 @@ fn of_what(of: Option<String>) -> String {
     of.map_or_else(String::new, |of| format!(" of {of}"))
 }
 
-fn capital(text: &str) -> String {
+/// With its first letter in upper case.
+pub fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

@@ -86,7 +86,7 @@ fn draw(project: &str, series: &TrendSeries, look: Look, drawing: &mut String) -
     let frame = Frame {
         left: widest.max(16.0) + 12.0,
         right: last_label + 14.0,
-        top: if look.titled { 74.0 } else { 30.0 } + if series.shifts.len() > 1 && narrow { 14.0 } else { 0.0 },
+        top: if look.titled { 88.0 } else { 30.0 } + if series.shifts.len() > 1 && narrow { 14.0 } else { 0.0 },
         bottom: 26.0,
     };
     if look.titled {
@@ -184,7 +184,7 @@ fn title(project: &str, series: &TrendSeries, root: &Area<'_>) -> Result<(), Dra
     let day = |point: Option<&Point>| point.map_or_else(String::new, |point| point.at.strftime("%-d %b %Y").to_string());
     let of = series.target.as_deref().unwrap_or("whole runs");
     let under = format!(
-        "{project} · {of} · {} from {} to {} · dots are builds, lines the median of each level",
+        "{project} · {of} · {} from {} to {} · lines are the median of each level",
         units::count(points.len(), "build"),
         day(points.first()),
         day(points.last())

@@ -29,3 +29,43 @@ pub fn png(svg: &str) -> Result<Vec<u8>, ChartError> {
     resvg::render(&tree, Transform::from_scale(DENSITY, DENSITY), &mut picture.as_mut());
     picture.encode_png().map_err(|error| ChartError::Picture(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{
+        chart::durations::{Look, svg},
+        weekly::tests::{hostile, regression, year},
+    };
+
+    #[test]
+    fn pictures_hold_text_and_colours() {
+        for (name, report) in [("regression", regression().report()), ("year", year().report())] {
+            let drawing = svg("watchparty", &report.series[0], Look { width: 1040, height: 400, titled: true }).unwrap();
+            let bytes = png(&drawing).unwrap();
+            if let Some(directory) = std::env::var_os("BKLOG_PAGES") {
+                std::fs::write(std::path::Path::new(&directory).join(format!("{name}.png")), &bytes).unwrap();
+            }
+            let picture = Pixmap::decode_png(&bytes).unwrap();
+            assert_eq!((picture.width(), picture.height()), (2080, 800));
+            // The title stands in the upper left corner: ink on white, with the grey of smooth edges between.
+            let shades = |from: u32, to: u32| {
+                let of = (from..to).flat_map(|y| (24..800).map(move |x| (x, y))).filter_map(|(x, y)| picture.pixel(x, y));
+                of.map(|pixel| pixel.red()).collect::<std::collections::BTreeSet<u8>>()
+            };
+            assert!(shades(20, 60).len() > 20, "no text is drawn: {:?}", shades(20, 60));
+        }
+    }
+
+    #[test]
+    fn hostile_names_make_whole_drawings() {
+        let report = hostile().report();
+        for series in &report.series {
+            for look in [Look { width: 380, height: 240, titled: false }, Look { width: 0, height: 0, titled: true }] {
+                let drawing = svg("<b>&\u{0}", series, look).unwrap();
+                assert!(!drawing.contains("<script") && !drawing.contains("<img") && !drawing.contains('\u{202e}'));
+                assert!(png(&drawing).is_ok(), "{drawing}");
+            }
+        }
+    }
+}

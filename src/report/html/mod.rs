@@ -103,6 +103,13 @@ fn web_link(url: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
+    /// `scripts/pages.sh` opens these pages in a browser.
+    pub(super) fn write_for_the_browser(name: &str, page: &str) {
+        if let Some(directory) = std::env::var_os("BKLOG_PAGES") {
+            std::fs::write(std::path::Path::new(&directory).join(format!("{name}.html")), page).unwrap();
+        }
+    }
+
     #[test]
     fn links_lead_to_the_web() {
         assert_eq!(web_link("https://ci.example/1?a=b"), Some("https://ci.example/1?a=b"));

@@ -7,6 +7,7 @@ use askama::Template;
 use super::{Shell, percent, web_link, write};
 use crate::report::{
     chart::{ChartError, durations},
+    trend_words::capital,
     units,
     weekly::{
         OldCode, StepCost, TrendSeries, Urgency, Weekly,
@@ -29,7 +30,6 @@ struct Page<'a> {
     report: &'a Weekly,
     period: String,
     deck: String,
-    noun: String,
     noun_before: String,
     empty: Option<String>,
     tiles: Vec<Tile>,
@@ -133,9 +133,9 @@ pub fn page(report: &Weekly, out: &mut dyn io::Write) -> io::Result<()> {
         none_found: none_found(report),
         old_code: old_lines(report),
         made: report.now.strftime("%-d %B %Y at %H:%M UTC").to_string(),
-        noun,
     };
-    write(&page, out)
+    write(&page, out)?;
+    writeln!(out)
 }
 
 fn deck(report: &Weekly) -> String {
@@ -158,6 +158,11 @@ fn figure<'a>(report: &Weekly, series: &'a TrendSeries) -> Result<Figure<'a>, Ch
     let what = series.target.as_deref().map_or_else(|| "whole runs".to_owned(), |target| format!("target {target}"));
     let points = series.series.points().len();
     let shown = series.shifts.iter().rev().filter(|shift| shift.is_of_note());
+    // What the change of the whole runs says already is not said again of the target that it comes from.
+    let told = |shift: &crate::report::weekly::Shift| {
+        let first = report.series.first().filter(|first| first.target != series.target);
+        first.is_some_and(|first| first.shifts.iter().any(|other| other.explanation.why == shift.explanation.why))
+    };
     Ok(Figure {
         headline: &series.headline,
         about: format!("Time of {what} that succeeded, {}; lines are the median of each level", units::count(points, "build")),
@@ -169,16 +174,11 @@ fn figure<'a>(report: &Weekly, series: &'a TrendSeries) -> Result<Figure<'a>, Ch
                 title: if shift.headline == series.headline { String::new() } else { format!("{}:", shift.headline) },
                 about: capital(&state(shift)),
                 range: shift.suspects.as_deref(),
-                why: &shift.explanation.why,
-                steps: shift.explanation.steps.iter().take(SHARES).map(share).collect(),
+                why: if told(shift) { "" } else { &shift.explanation.why },
+                steps: if told(shift) { Vec::new() } else { shift.explanation.steps.iter().take(SHARES).map(share).collect() },
             })
             .collect(),
     })
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 fn share(step: &StepShare) -> ShareLine<'_> {
@@ -236,6 +236,8 @@ fn heat_lines(report: &Weekly) -> Vec<HeatLine<'_>> {
                         return HeatField { class: "", text: String::new(), title: format!("{day}: not used") };
                     };
                     let class = match ratio {
+                        // What normally runs is no loss, and must not draw the eye.
+                        _ if row.normally_runs => "h2",
                         r if r >= 0.9 => "h4",
                         r if r >= 0.7 => "h3",
                         r if r >= 0.4 => "h2",
@@ -268,7 +270,10 @@ fn old_lines<'a>(report: &'a Weekly) -> Vec<OldLine<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::weekly::tests::{Ledger, hostile, regression};
+    use crate::report::{
+        html::tests::write_for_the_browser,
+        weekly::tests::{Ledger, hostile, regression, year},
+    };
 
     fn html(report: &Weekly) -> String {
         let mut out = Vec::new();
@@ -301,16 +306,17 @@ mod tests {
     }
 
     #[test]
+    fn a_year_becomes_a_band() {
+        let page = html(&year().report());
+        assert!(page.contains("<polygon"), "more builds than pixels are drawn as medians with a band");
+        assert!(page.len() < 600_000, "{}", page.len());
+        write_for_the_browser("year", &page);
+    }
+
+    #[test]
     fn empty_weeks_say_so() {
         let page = html(&Ledger::default().report());
         assert!(page.contains("id=\"empty\"") && page.contains("No builds were recorded in this week"));
         write_for_the_browser("empty", &page);
-    }
-
-    /// `scripts/pages.sh` opens these pages in a browser.
-    fn write_for_the_browser(name: &str, page: &str) {
-        if let Some(directory) = std::env::var_os("BKLOG_PAGES") {
-            std::fs::write(std::path::Path::new(&directory).join(format!("{name}.html")), page).unwrap();
-        }
     }
 }

@@ -55,7 +55,8 @@ impl BuildWriter for ShowHtml {
 
     fn finish(&mut self, out: &mut dyn io::Write) -> io::Result<()> {
         self.begin(out)?;
-        write(&End { shell: Shell::get() }, out)
+        write(&End { shell: Shell::get() }, out)?;
+        writeln!(out)
     }
 }
 
@@ -150,7 +151,7 @@ fn section(log: &str, build: &Build) -> Section {
     } else {
         (
             "What each step took",
-            "This log has no times, so this is an estimate: the steps of a stage one behind another, stages side by side. With `--progress=rawjson`, `bklog run` or a CI that stamps its lines it would show when each step ran.",
+            "This log has no times, so this is an estimate: the steps of a stage one behind another, stages side by side. Built with --progress=rawjson, by bklog run, or in a CI that stamps its lines, it shows when each step ran.",
             "ran",
         )
     };
@@ -324,7 +325,7 @@ fn ticks(end: f64) -> Vec<Tick> {
         [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 7200.0, 21_600.0, 86_400.0];
     let step = STEPS.into_iter().find(|step| end / step <= 6.0).unwrap_or(end / 5.0);
     let label = |seconds: f64| match seconds {
-        s if s == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         s if step >= 3600.0 => format!("{:.0} h", s / 3600.0),
         s if step >= 60.0 => format!("{:.0} min", s / 60.0),
         s if step >= 1.0 => format!("{s:.0} s"),
@@ -345,4 +346,76 @@ fn ticks(end: f64) -> Vec<Tick> {
             },
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{build::collect::Collector, log::Reader, redact::Redactor};
+
+    fn page(name: &str, log: &[u8]) -> String {
+        let mut builds = Vec::new();
+        let mut reader = Reader::new(Collector::new(|build| builds.push(build)));
+        reader.feed(log);
+        reader.finish();
+        let (mut out, mut writer) = (Vec::new(), ShowHtml::new(name));
+        for build in builds {
+            writer.build(&Redacted::build(build, &Redactor::default()), &mut out).unwrap();
+        }
+        writer.finish(&mut out).unwrap();
+        let page = String::from_utf8(out).unwrap();
+        super::super::tests::write_for_the_browser(&format!("timeline-{name}"), &page);
+        page
+    }
+
+    fn log(case: &str, file: &str) -> Vec<u8> {
+        use std::io::Read as _;
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(case).join(file);
+        let packed = path.with_file_name(format!("{file}.gz"));
+        match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(_) => {
+                let mut bytes = Vec::new();
+                flate2::read::GzDecoder::new(std::fs::File::open(packed).unwrap()).read_to_end(&mut bytes).unwrap();
+                bytes
+            }
+        }
+    }
+
+    #[test]
+    fn bars_stand_where_the_steps_ran() {
+        let page = page(
+            "two",
+            b"2026-11-21T02:16:00.0000000Z #1 [a 1/2] RUN one\n2026-11-21T02:16:05.0000000Z #1 DONE 5.0s\n\n\
+              2026-11-21T02:16:05.0000000Z #2 [a 2/2] RUN two\n2026-11-21T02:16:10.0000000Z #2 DONE 5.0s\n\n\
+              2026-11-21T02:16:00.0000000Z #3 [b 1/1] RUN three\n2026-11-21T02:16:01.0000000Z #3 DONE 1.0s\n",
+        );
+        assert!(page.contains("When each step ran"));
+        assert!(page.contains(r#"<rect class="crit" x="50.00%" y="3" width="50.00%""#), "{page}");
+        assert!(page.contains(r#"<rect class="ran" x="0.00%" y="3" width="10.00%""#), "the build did not wait for it");
+        assert!(page.contains("RUN three · 1.0s · from 0.0s to 1.0s of the build"));
+    }
+
+    #[test]
+    fn a_log_without_times_is_an_estimate() {
+        let steps = "#1 [a 1/2] RUN one\n#1 DONE 4.0s\n\n#2 [b 1/1] RUN two\n#2 DONE 6.0s\n\n#3 [a 2/2] RUN three\n#3 CACHED\n\n#4 exporting to image\n#4 DONE 2.0s\n";
+        let page = page("estimate", steps.as_bytes());
+        assert!(page.contains("so this is an estimate") && page.contains("Build succeeded in 8.0s or more"), "{page}");
+        assert!(page.contains(r#"x="75.00%" y="3" width="25.00%""#), "the export comes behind the longest stage");
+        assert!(page.contains(r#"class="cached" cx="50.00%""#), "a cached step stands behind the one before it");
+    }
+
+    #[test]
+    fn real_logs_hostile_names_and_nothing_at_all() {
+        assert!(page("timed", &log("format/201-ci-gha-raw", "prefixed.log")).contains("class=\"crit\""));
+        assert!(page("bake", &log("format/049-bake-compose", "plain.log")).contains("tr class=\"stage\""));
+        assert!(page("failed", &log("format/017-failing-run", "plain.log")).contains("class=\"failed\""));
+        assert!(page("sixty", &log("trend/sixty-real-builds", "30.log")).contains("RUN echo install"));
+        let hostile = page(
+            "hostile",
+            b"#1 [a 1/1] RUN echo '</script><script>alert(1)</script>' <img src=x onerror=alert(2)> \x1b[31m\n#1 DONE 1.0s\n",
+        );
+        assert!(hostile.matches("<script").count() == 1 && !hostile.contains("<img") && !hostile.contains('\u{1b}'));
+        assert!(page("nothing", b"").ends_with("</html>\n"));
+    }
 }

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::{Numbers, OldCode, StepCost, TrendSeries, Window};
-use crate::{report::units, trend::ledger::Recorded};
+use crate::{
+    report::{trend_words::capital, units},
+    trend::ledger::Recorded,
+};
 
 /// Things that are named; more is a list that nobody starts on.
 const MOST: usize = 5;
@@ -79,7 +82,7 @@ pub fn first(
     steps: &[StepCost],
     old_code: &[OldCode],
     imports: &[FailedImport],
-    noun: &str,
+    this: &str,
 ) -> Vec<Advice> {
     let mut list: Vec<(f64, Advice)> = Vec::new();
     let mut explained: Vec<&str> = Vec::new();
@@ -91,12 +94,14 @@ pub fn first(
         list.push((old.runs as f64, Advice { urgency: Urgency::High, what, action, command: Some("docker builder prune -f".to_owned()) }));
     }
     // A change of a target is that of the whole run once more: the first series that has one tells it.
-    if let Some(shift) =
-        series.iter().flat_map(|series| &series.shifts).find(|shift| shift.regression || (shift.is_of_note() && shift.is_slower()))
+    if let Some(shift) = series
+        .iter()
+        .flat_map(|series| &series.shifts)
+        .find(|shift| shift.regression || (shift.is_of_note() && shift.is_slower() && shift.in_effect))
     {
         let change = &shift.change;
         let suspected = if shift.is_suspected() { ", if the next builds confirm it" } else { "" };
-        let each = change.after - change.before;
+        let each = shift.now - change.before;
         let cost = each * numbers.runs as f64;
         let what = format!("{}: {} more in each{suspected}", shift.headline, units::duration(each));
         let action = match &shift.suspects {
@@ -127,7 +132,7 @@ pub fn first(
     for step in losing.into_iter().take(2) {
         let ratio = |ratio: Option<f64>| format!("{:.0} %", 100.0 * ratio.unwrap_or(0.0));
         let what = format!(
-            "{}{} lost the cache: {} of its uses were cached, normally {}; that cost {} in this {noun}",
+            "{}{} lost the cache: {} of its uses were cached, normally {}; that cost {} {this}",
             place(&step.target),
             step.instruction,
             ratio(step.cache_ratio()),
@@ -160,7 +165,7 @@ pub fn first(
         && let Some(step) = steps.first().filter(|step| step.seconds > 0.25 * numbers.spent && step.seconds >= WORTH_SECONDS)
     {
         let what = format!(
-            "{}{} takes {} of the {} that the commands of this {noun} ran",
+            "{}{} takes {} of the {} that all commands took {this}",
             place(&step.target),
             step.instruction,
             units::duration(step.seconds),
@@ -173,11 +178,6 @@ pub fn first(
     let mut list: Vec<Advice> = list.into_iter().map(|(_, advice)| advice).collect();
     list.truncate(MOST);
     list
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// True for a commit range that can be pasted into a shell whatever a log claims its commits to be.

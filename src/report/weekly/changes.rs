@@ -20,6 +20,9 @@ use crate::{
 /// Targets whose own series are shown beside that of the whole runs.
 const MOST_TARGETS: usize = 6;
 
+/// Steps that make up less of a change are not listed.
+const LEAST_SHARE: f64 = 0.03;
+
 /// What explains a change.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Explanation {
@@ -70,6 +73,8 @@ pub struct Shift {
     pub commit: Option<String>,
     /// The commits that may have made it, as a range for `git log`; not where they are no plain names.
     pub suspects: Option<String>,
+    /// The level, in seconds: that of the last change where this one is a regression that holds, else its own.
+    pub now: f64,
     /// The finding: `backend builds take 20.4 min instead of 2.6 since 3 March`.
     pub headline: String,
     /// True where it began in the window.
@@ -126,17 +131,21 @@ fn shown(window: &Window, told: &Told) -> TrendSeries {
     let short = points.first().zip(points.last()).is_some_and(|(first, last)| last.at.as_second() - first.at.as_second() < 3 * 86_400);
     let shift = |(n, told_change): (usize, &ToldChange)| {
         let change = told_change.found.change;
+        let regression = told.regression == Some(n);
+        // A regression that was taken back in part is told by what builds take now.
+        let now = told.changes.last().filter(|_| regression).map_or(change.after, |last| last.found.change.after);
         let point = points.get(change.index)?;
         Some(Shift {
             change,
             at: point.at,
             run: point.run.clone(),
             commit: point.commit.clone(),
-            suspects: change.suspects(&series).filter(|range| is_plain(range)),
-            headline: finding(target.as_deref(), &change, &since(point.at, window, short)),
+            suspects: change.suspects(&series).filter(|range| is_plain(range)).map(|range| shortened(&range)),
+            now,
+            headline: finding(target.as_deref(), &Change { after: now, ..change }, &since(point.at, window, short)),
             new: window.contains(point.at),
             in_effect: n + 1 == told.changes.len(),
-            regression: told.regression == Some(n),
+            regression,
             accepted: told_change.accepted.clone(),
             explanation: explanation(told, told_change),
         })
@@ -156,7 +165,8 @@ fn shown(window: &Window, told: &Told) -> TrendSeries {
 fn explanation(told: &Told, change: &ToldChange) -> Explanation {
     let attribution = &change.attribution;
     let why = trend_words::why(&told.measured, change, &str::to_owned);
-    let steps = attribution.steps.iter().map(|step| StepShare {
+    let least = LEAST_SHARE * (change.found.change.after - change.found.change.before).abs();
+    let steps = attribution.steps.iter().filter(|step| step.delta().abs() >= least).map(|step| StepShare {
         name: step.name.clone(),
         delta_seconds: step.delta(),
         cache_hit_before: step.hits.0,
@@ -167,6 +177,11 @@ fn explanation(told: &Told, change: &ToldChange) -> Explanation {
         reasons: attribution.signs.iter().map(|sign| trend_words::sign_text(sign, &str::to_owned)).collect(),
         why,
     }
+}
+
+/// A range of commits as git shows them.
+fn shortened(range: &str) -> String {
+    range.split("..").map(trend_words::commit).collect::<Vec<_>>().join("..")
 }
 
 /// `since 3 March`, with the year where it is another one, and with the hour where days do not tell builds apart.
@@ -198,8 +213,8 @@ pub fn instead(now: f64, then: f64) -> String {
     format!("{:.1} {unit} instead of {:.1}", now / by, then / by)
 }
 
-/// The change that a report opens with: a regression that holds, else the last that began in the window; of whole runs before targets.
+/// The change that a report opens with: a regression that holds, else one that began in the window and is not over; of whole runs before targets.
 pub fn of_note(series: &[TrendSeries]) -> Option<&Shift> {
     let all = || series.iter().flat_map(|series| &series.shifts).filter(|shift| shift.is_of_note());
-    all().find(|shift| shift.regression).or_else(|| all().filter(|shift| shift.in_effect).last())
+    all().find(|shift| shift.regression).or_else(|| all().find(|shift| shift.in_effect))
 }

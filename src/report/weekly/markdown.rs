@@ -21,7 +21,7 @@ pub fn write(report: &Weekly, out: &mut dyn Write) -> io::Result<()> {
     if report.numbers.runs == 0 {
         return writeln!(out, "{}", safe(&empty(report)));
     }
-    writeln!(out, "| | this {noun} | the {noun} before | change |\n|---|--:|--:|--:|")?;
+    writeln!(out, "| | {} | the {noun} before | change |\n|---|--:|--:|--:|", report.window.this())?;
     for tile in tiles(report) {
         writeln!(out, "| {} | {} | {} | {} |", tile.label, safe(&tile.value), safe(&tile.before), safe(&tile.change))?;
     }
@@ -51,25 +51,32 @@ pub fn empty(report: &Weekly) -> String {
         None => format!("No run of {} was ever recorded.", report.project),
     };
     format!(
-        "No builds were recorded in this {}. {last} If there were builds, see that CI still runs `bklog record` (or `bklog check --record`) with the same history and project.",
-        report.window.noun()
+        "No builds were recorded in {}. {last} If there were builds, see that CI still runs `bklog record` (or `bklog check --record`) with the same history and project.",
+        report.window.this()
     )
 }
 
 fn changes(report: &Weekly, out: &mut dyn Write) -> io::Result<()> {
     let shifts: Vec<_> = report.series.iter().flat_map(|series| &series.shifts).filter(|shift| shift.is_of_note()).collect();
     if shifts.is_empty() {
-        return writeln!(out, "No lasting change of the build time began in this {}.\n", report.window.noun());
+        return writeln!(out, "No lasting change of the build time began in {}.\n", report.window.this());
     }
     writeln!(out, "## Changes\n")?;
+    let mut told: Vec<&str> = Vec::new();
     for shift in shifts {
         let ratio = shift.change.ratio.map_or_else(String::new, |ratio| format!(" (×{ratio:.1})"));
         writeln!(out, "- **{}**{ratio}, {}", safe(&shift.headline), state(shift))?;
         if let Some(suspects) = &shift.suspects {
             writeln!(out, "  - suspects: {}", code(&format!("git log {suspects}")))?;
         }
-        if !shift.explanation.why.is_empty() {
-            writeln!(out, "  - {}", safe(&shift.explanation.why))?;
+        // What the change of the whole runs says already is not said again of the target that it comes from.
+        let why = shift.explanation.why.as_str();
+        if told.contains(&why) {
+            continue;
+        }
+        told.push(why);
+        if !why.is_empty() {
+            writeln!(out, "  - {}", safe(why))?;
         }
         for step in shift.explanation.steps.iter().take(5) {
             let cache = match (step.cache_hit_before, step.cache_hit_after) {

@@ -92,7 +92,7 @@ pub fn weekly(input: Input<'_>) -> Weekly {
     let series = changes::series(&window, told);
     let last_run = runs.iter().map(|recorded| recorded.run.at).filter(|at| *at < window.to).max();
     let imports = advice::failed_imports(&window, runs);
-    let first = advice::first(&numbers, &series, &costs, &old_code, &imports, window.noun().as_str());
+    let first = advice::first(&numbers, &series, &costs, &old_code, &imports, &window.this());
     let headline = headline(&window, &numbers, &before, &series, &old_code);
     Weekly {
         project: project.to_owned(),
@@ -113,21 +113,21 @@ pub fn weekly(input: Input<'_>) -> Weekly {
 
 /// The finding that matters most: old code in an image, then a lasting change of the build time, then what the week was like.
 fn headline(window: &Window, numbers: &Numbers, before: &Numbers, series: &[TrendSeries], old_code: &[OldCode]) -> String {
-    let noun = window.noun();
+    let (noun, this) = (window.noun(), window.this());
     if numbers.runs == 0 {
-        return format!("No builds in this {noun}");
+        return format!("No builds in {this}");
     }
     let stale = old_code.iter().filter(|found| found.verdict == "stale").count();
     if stale > 0 {
-        return format!("{} put old code into an image in this {noun}", units::count(stale, "step"));
+        return format!("{} put old code into an image {this}", units::count(stale, "step"));
     }
     if let Some(shift) = changes::of_note(series) {
         return shift.headline.clone();
     }
     if numbers.failed == numbers.builds {
         return match numbers.builds {
-            1 => format!("The only build of this {noun} failed"),
-            all => format!("All {all} builds of this {noun} failed"),
+            1 => format!("The only build of {this} failed"),
+            all => format!("All {all} builds of {this} failed"),
         };
     }
     let failed = match numbers.failed {

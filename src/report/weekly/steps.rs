@@ -133,6 +133,8 @@ pub struct HeatRow {
     pub stage: Option<String>,
     /// The instruction.
     pub instruction: String,
+    /// True for a step that the cache answers less than half of the time even in its best week.
+    pub normally_runs: bool,
     /// A cell for each day.
     pub cells: Vec<HeatCell>,
 }
@@ -283,6 +285,7 @@ fn heat_map(window: &Window, costs: &[(StepCost, &Tally<'_>)]) -> HeatMap {
             target: cost.target.clone(),
             stage: cost.stage.clone(),
             instruction: cost.instruction.clone(),
+            normally_runs: cost.usual_cache_ratio.is_some_and(|usual| usual < USUALLY_CACHED),
             cells: days
                 .iter()
                 .map(|day| {

@@ -147,6 +147,28 @@ pub(in crate::report) fn regression() -> Ledger {
     ledger
 }
 
+/// Eight builds a day for a year: slower in summer, most of it taken back in autumn, an outlier now and then.
+pub(in crate::report) fn year() -> Ledger {
+    let mut ledger = Ledger::default();
+    let first = now() - SignedDuration::from_hours(24 * 365);
+    for n in 0..2900_i32 {
+        let at = first + SignedDuration::from_hours(i64::from(n) * 3);
+        let noise = 1.0 + 0.2 * (f64::from((n * 7919) % 1000) / 1000.0 - 0.5);
+        let level = match n {
+            0..1000 => 150.0,
+            1000..1900 => 420.0,
+            _ => 210.0,
+        };
+        let outlier = if n % 211 == 17 { 6.0 } else { 1.0 };
+        let cached = n % 5 != 0;
+        let outcome = if n % 23 == 5 { Outcome::Failed } else { Outcome::Succeeded };
+        let install = if cached && n < 1000 { None } else { Some(60.0) };
+        let steps = [("api", "COPY . /app", Some(0.4)), ("api", INSTALL, install), ("api", "RUN make test", Some(level * noise * outlier))];
+        ledger.run(at, outcome, &steps);
+    }
+    ledger
+}
+
 fn markdown_of(report: &Weekly) -> String {
     let mut out = Vec::new();
     markdown::write(report, &mut out).unwrap();
@@ -176,6 +198,33 @@ fn the_story_of_a_lost_cache() {
     assert!(report.first[0].action.contains("pip install") && report.first.len() == 1, "said once: {:?}", report.first);
     insta::assert_snapshot!("markdown", markdown_of(&report));
     insta::assert_snapshot!("json", json_of(&report));
+}
+
+#[test]
+fn a_regression_that_was_taken_back_in_part() {
+    let report = year().report();
+    let headline = &report.headline;
+    assert!(headline.starts_with("Builds take 4.") && headline.contains(" instead of 2."), "by what they take now: {headline}");
+    assert!(report.series[0].shifts.len() >= 2, "{:?}", report.series[0].shifts);
+}
+
+#[test]
+fn what_is_over_is_told_and_needs_no_work() {
+    let mut ledger = Ledger::default();
+    for n in 0..60_i32 {
+        let level = if (25..40).contains(&n) { 300.0 } else { 60.0 };
+        let seconds = level + f64::from((n * 37) % 11);
+        let steps = [("api", "RUN make", Some(seconds)), ("web", "RUN npm ci", Some(seconds / 2.0))];
+        ledger.run(now() - SignedDuration::from_hours(i64::from(121 - 2 * n)), Outcome::Succeeded, &steps);
+    }
+    let report = ledger.report();
+    assert_eq!(report.series[0].shifts.len(), 2, "{:?}", report.series[0].shifts);
+    assert!(
+        report.headline.starts_with("Builds take 1.") && report.headline.contains(" instead of 7."),
+        "of whole runs: {}",
+        report.headline
+    );
+    assert!(report.first.iter().all(|advice| !advice.what.contains("more in each")), "{:?}", report.first);
 }
 
 #[test]
@@ -266,7 +315,7 @@ fn old_code_comes_first() {
         step.verdict = Some(Verdict::Stale);
     }
     let report = ledger.report();
-    assert_eq!(report.headline, "1 step put old code into an image in this week");
+    assert_eq!(report.headline, "1 step put old code into an image this week");
     assert_eq!(report.first[0].urgency, Urgency::High);
     assert_eq!(report.first[0].command.as_deref(), Some("docker builder prune -f"));
     assert_eq!((report.old_code.len(), report.old_code[0].runs, report.old_code[0].fresh_since), (1, 1, false));

@@ -67,6 +67,13 @@ impl Window {
         }
     }
 
+    /// It among others: `this week`, `these 30 days`.
+    pub fn this(&self) -> String {
+        let noun = self.noun();
+        let many = noun.starts_with(|c: char| c.is_ascii_digit()) && !noun.starts_with("1 ");
+        format!("{} {noun}", if many { "these" } else { "this" })
+    }
+
     /// The dates of its ends: `14 – 21 Nov 2026`.
     pub fn dates(&self) -> String {
         let (from, to) = (date(self.from), date(self.to));
@@ -121,6 +128,7 @@ mod tests {
     fn is_called_as_people_call_it() {
         let window = |since: &str| Window::new(since, at("2026-11-21T08:00:00Z")).unwrap();
         assert_eq!((window("7d").noun(), window("7d").dates()), ("week".to_owned(), "14 – 21 Nov 2026".to_owned()));
+        assert_eq!((window("7d").this(), window("30d").this()), ("this week".to_owned(), "these 30 days".to_owned()));
         assert_eq!((window("30d").noun(), window("30d").dates()), ("30 days".to_owned(), "22 Oct – 21 Nov 2026".to_owned()));
         assert_eq!((window("2h").noun(), window("2h").dates()), ("2 hours".to_owned(), "21 Nov 2026".to_owned()));
         assert_eq!(window("60w").dates(), "27 Sep 2025 – 21 Nov 2026");
