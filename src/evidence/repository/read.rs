@@ -131,7 +131,7 @@ pub(super) fn add_inline(repository: &mut Repository, path: &Path, key: &Path, l
     }
     let Some(first) = text.lines().map(str::trim).find(|line| !line.is_empty()) else { return };
     let blank = text.lines().take_while(|line| line.trim().is_empty()).count();
-    let at = source.lines().skip(line.saturating_sub(1)).position(|candidate| candidate.trim() == first);
+    let at = source.lines().skip(line.saturating_sub(1)).position(|candidate| candidate.contains(first));
     let above = at.map_or(0, |at| (line.saturating_sub(1) + at).saturating_sub(blank));
     let padded = "\n".repeat(above) + text;
     match Dockerfile::parse(padded.as_bytes()) {

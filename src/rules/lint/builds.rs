@@ -103,3 +103,69 @@ impl Once {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Tree;
+
+    const DOCKERFILE: &str = "FROM x\nARG CACHEBUST=1\nRUN echo $CACHEBUST\nCOPY . .\n";
+
+    fn found(rule: &str, dockerfile: &str, script: &str) -> Vec<String> {
+        Tree::new(&[("Dockerfile", dockerfile), ("b.sh", script)]).found(rule)
+    }
+
+    #[test]
+    fn a_bust_that_is_not_passed() {
+        let missing = |script: &str| found("bust-missing", DOCKERFILE, script);
+        assert_eq!(missing("docker build .\n"), ["b.sh:1: warning: CACHEBUST is not passed to the build of Dockerfile"]);
+        for script in
+            ["docker build --build-arg CACHEBUST=$(date +%s) .", "docker build --build-arg CACHEBUST .", "docker build $ARGS .", "echo"]
+        {
+            assert!(missing(script).is_empty(), "{script}");
+        }
+        let tree = Tree::new(&[("Dockerfile", "FROM x\n"), ("b.sh", "docker build .\n")]).policy("[bust]\nrequired = [\"GIT_SHA\"]");
+        assert_eq!(tree.found("bust-missing"), ["b.sh:1: error: GIT_SHA is not passed to the build of Dockerfile"]);
+    }
+
+    #[test]
+    fn a_service_counts_by_the_commands_that_build_it() {
+        let compose = "services:\n  a:\n    build: .\n";
+        let tree =
+            |script: &str| Tree::new(&[("Dockerfile", DOCKERFILE), ("compose.yaml", compose), ("b.sh", script)]).places("bust-missing");
+        assert_eq!(tree("echo\n"), ["compose.yaml:2"]);
+        assert_eq!(tree("docker compose up --build\n"), ["b.sh:1"]);
+        assert!(tree("docker compose build --build-arg CACHEBUST=$(date +%s)\n").is_empty());
+    }
+
+    #[test]
+    fn a_constant_bust() {
+        let constant = |script: &str| found("bust-ineffective", DOCKERFILE, script);
+        assert_eq!(
+            constant("docker build \\\n  --build-arg CACHEBUST=7 .\n"),
+            ["b.sh:2: warning: CACHEBUST=7 is the same at every build: it busts once"]
+        );
+        for script in ["V=$(date +%s)\ndocker build --build-arg CACHEBUST=$V .", "V=${1:-1}\ndocker build --build-arg CACHEBUST=$V ."] {
+            assert!(constant(script).is_empty(), "{script}");
+        }
+    }
+
+    #[test]
+    fn where_it_stands() {
+        let bust = "docker build --build-arg CACHEBUST=$(date +%s) .\n";
+        for (rule, dockerfile, line) in [
+            ("bust-misplaced", "FROM x\nCOPY . .\nARG CACHEBUST=1\nRUN echo $CACHEBUST\n", 3),
+            ("bust-ineffective", "ARG CACHEBUST=1\nFROM x\nRUN echo $CACHEBUST\nCOPY . .\n", 1),
+            ("bust-ineffective", "FROM x\nARG CACHEBUST=1\nCOPY . .\n", 2),
+            ("bust-ineffective", "FROM x\nARG CACHEBUST=1\nENV CACHEBUST=2\nRUN echo $CACHEBUST\nCOPY . .\n", 3),
+        ] {
+            let places = Tree::new(&[("Dockerfile", dockerfile), ("b.sh", bust)]).places(rule);
+            assert_eq!(places, [format!("Dockerfile:{line}")], "{rule}: {dockerfile}");
+            // Nothing here builds it: a hosted platform may pass it.
+            assert_eq!(Tree::new(&[("Dockerfile", dockerfile)]).places(rule), [format!("Dockerfile:{line}")], "{rule}: {dockerfile}");
+        }
+        for rule in ["bust-misplaced", "bust-ineffective", "bust-missing"] {
+            assert!(found(rule, DOCKERFILE, bust).is_empty(), "{rule}");
+            assert!(found(rule, "FROM x\nCOPY . .\nARG CACHEBUST\nRUN git clone https://h/r\n", bust).is_empty(), "{rule}");
+        }
+    }
+}
