@@ -250,6 +250,11 @@ fn overridden(target: &TargetFacts<'_>, arg: &BustArg<'_>) -> Option<(usize, usi
     None
 }
 
+/// Whether an argument is one that nothing uses, directly above a COPY.
+pub(super) fn is_unused(target: &TargetFacts<'_>, arg: &BustArg<'_>) -> bool {
+    arg.passed.is_some() && unused(target, arg).is_some()
+}
+
 /// The COPY directly below an argument that nothing uses.
 fn unused(target: &TargetFacts<'_>, arg: &BustArg<'_>) -> Option<String> {
     if bust::is_mentioned(target, arg) {

@@ -3,6 +3,7 @@
 use super::{
     Confidence, Docs, Draft, Facts, FileFacts, FileRule, Findings, LogRule, Meta, Rule, Severity, TargetFacts,
     bust::{self, BustArg, TRUTH},
+    bust_ineffective,
     lint::builds::{self, Once},
 };
 use crate::{
@@ -121,7 +122,9 @@ impl FileRule for BustMisplaced {
         builds::each(facts, |build| {
             for arg in bust::arguments(facts.policy, build.target.name(), &build.target) {
                 let arg = BustArg { passed: arg.passed.clone().or_else(|| build.may_pass(&arg.name).then(String::new)), ..arg };
-                if let Some((draft, _)) = check_argument(facts.policy, &build.target, &arg) {
+                // One that nothing uses is `bust-ineffective`'s.
+                let found = check_argument(facts.policy, &build.target, &arg).filter(|_| !bust_ineffective::is_unused(&build.target, &arg));
+                if let Some((draft, _)) = found {
                     once.add(&META, draft, out);
                 }
             }

@@ -24,7 +24,74 @@ const COVERED: [&str; 17] = [
 ];
 
 /// Every finding of the bad forms: fixture, place, severity, rule.
-const BAD: &[(&str, &[(&str, &str, &str)])] = &[TABLE];
+const BAD: &[(&str, &[(&str, &str, &str)])] = &[
+    (
+        "n1-bad",
+        &[
+            ("rebuild.sh:16", "error", "unknown-build-arg"),
+            ("rebuild.sh:16", "warning", "unknown-build-arg"),
+            ("rebuild.sh:19", "warning", "bust-missing"),
+            ("rebuild.sh:20", "warning", "bust-ineffective"),
+            ("services/audit-events/Dockerfile:3", "warning", "bust-before-install"),
+            ("services/auth/Dockerfile:7", "warning", "bust-misplaced"),
+            ("services/job-management/Dockerfile:6", "warning", "bust-ineffective"),
+            ("services/jobs/Dockerfile:5", "note", "bust-ineffective"),
+            ("services/target-discovery/Dockerfile:6", "warning", "copy-before-install"),
+            ("services/user/Dockerfile:1", "warning", "bust-ineffective"),
+        ],
+    ),
+    (
+        "n2-bad",
+        &[
+            (".github/workflows/deploy.yml:7", "warning", "buildkit-disabled"),
+            ("build-one.sh:3", "warning", "cache-not-imported"),
+            ("build-one.sh:4", "warning", "cache-not-imported"),
+            ("build-one.sh:4", "warning", "commit-not-passed"),
+            ("deploy.sh:11", "note", "prune-missing"),
+            ("deploy.sh:6", "warning", "force-rebuild-weak"),
+            ("deploy.sh:7", "warning", "commit-not-passed"),
+            ("deploy.sh:9", "warning", "commit-not-passed"),
+            ("docker-compose.yml:15", "note", "inline-cache"),
+            ("docker-compose.yml:8", "note", "inline-cache"),
+            ("frontend/Dockerfile:10", "warning", "commit-not-used"),
+        ],
+    ),
+    (
+        "n3-bad",
+        &[
+            (".github/workflows/build.yml:11", "note", "cache-import-useless"),
+            (".github/workflows/build.yml:15", "error", "unknown-build-arg"),
+            (".github/workflows/build.yml:16", "note", "cache-import-useless"),
+            (".github/workflows/build.yml:17", "warning", "cache-import-useless"),
+            (".github/workflows/build.yml:17", "warning", "unknown-build-arg"),
+            (".github/workflows/build.yml:8", "warning", "bust-missing"),
+            ("after.Dockerfile:6", "warning", "bust-misplaced"),
+            ("before-from.Dockerfile:1", "warning", "bust-ineffective"),
+        ],
+    ),
+    (
+        "n4-bad",
+        &[
+            ("build.sh:4", "note", "prune-drops-cache"),
+            ("clear-and-build.sh:4", "warning", "cache-clear-incomplete"),
+            ("daemon.json:3", "warning", "buildkit-disabled"),
+            ("docker-compose.yml:17", "warning", "cache-import-useless"),
+            ("docker-compose.yml:9", "warning", "cache-import-useless"),
+        ],
+    ),
+    (
+        "n5-bad",
+        &[
+            ("broken.sh:3", "error", "prune-missing"),
+            ("broken.sh:5", "error", "script-syntax"),
+            ("deploy.sh:4", "error", "prune-missing"),
+            ("deploy.sh:5", "error", "bust-missing"),
+            ("docker-compose.yml:15", "error", "inline-cache"),
+            ("docker-compose.yml:8", "error", "inline-cache"),
+            ("frontend/Dockerfile:6", "warning", "bust-misplaced"),
+        ],
+    ),
+];
 
 /// The findings of a fixture as `(place, severity, rule)`, sorted; and the notes.
 fn lint(fixture: &str) -> (Vec<(String, String, String)>, Vec<String>) {

@@ -12,16 +12,16 @@ use crate::{
 };
 
 /// One build, or a Dockerfile that nothing in the repository builds.
-pub(in crate::rules) struct FileBuild<'a> {
+pub(in crate::rules) struct FileBuild<'r, 's> {
     /// What builds it; `None` where nothing here does: a hosted platform may.
-    pub image: Option<&'a Image>,
+    pub image: Option<&'r Image>,
     /// The Dockerfile's file.
-    pub file: &'a File,
+    pub file: &'r File,
     /// The request and the Dockerfile.
-    pub target: TargetFacts<'a>,
+    pub target: TargetFacts<'s>,
 }
 
-impl FileBuild<'_> {
+impl FileBuild<'_, '_> {
     /// Whether an argument is passed, or can be: nothing here builds the file, or a variable of the command may hold anything.
     pub fn may_pass(&self, name: &str) -> bool {
         self.image.is_none_or(|image| image.open || image.target.args.iter().any(|arg| arg.name == name))
@@ -44,7 +44,7 @@ pub(in crate::rules) fn effective(repository: &Repository) -> Vec<&Image> {
 }
 
 /// Looks at every build whose Dockerfile is known, then at the Dockerfiles that nothing builds.
-pub(in crate::rules) fn each(facts: &FileFacts<'_>, mut look: impl FnMut(&FileBuild<'_>)) {
+pub(in crate::rules) fn each<'r>(facts: &FileFacts<'r>, mut look: impl FnMut(&FileBuild<'r, '_>)) {
     let repository = facts.repository;
     let mut sources: BTreeMap<FileId, SourceFile> = BTreeMap::new();
     for (id, file, dockerfile) in repository.dockerfiles() {

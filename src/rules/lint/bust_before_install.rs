@@ -44,7 +44,7 @@ impl FileRule for BustBeforeInstall {
     }
 }
 
-fn check(facts: &FileFacts<'_>, build: &FileBuild<'_>, once: &mut Once, out: &mut Findings<'_>) {
+fn check(facts: &FileFacts<'_>, build: &FileBuild<'_, '_>, once: &mut Once, out: &mut Findings<'_>) {
     let Some(environment) = build.target.environment() else { return };
     let is_meant = |name: &str| bust::is_commit_name(name) || bust::is_bust(facts.policy, build.target.name(), name);
     for arg in bust::chosen_arguments(facts.policy, &build.target, &is_meant) {

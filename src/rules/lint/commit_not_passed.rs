@@ -65,25 +65,15 @@ impl FileRule for CommitNotPassed {
             }
         }
         let mut once = Once::default();
+        // One command builds many services: the first of them, the value that it gets, and the names of all.
+        let mut unset: BTreeMap<(FileId, usize, String), (&Image, String, Vec<String>)> = BTreeMap::new();
         builds::each(facts, |build| {
             let Some(image) = build.image else { return };
             let file = facts.repository.file(image.file);
             let wanted = wanted(facts, build);
             if let Some((name, value)) = not_exported(facts, image) {
-                let what = if value.is_empty() { "empty".to_owned() } else { format!("{value:?}") };
-                let mut draft = Draft::new(format!("{name} is not exported: compose builds {} with it {what}", build.name()));
-                draft = draft.in_file(file, image.line, image.end_line);
-                let (place, line) = builds::place(facts, image, &name);
-                let text = place.lines(line, line).into_iter().next().unwrap_or_default();
-                draft = draft.evidence(format!("{}:{line}: {}", place.path, text.trim()));
-                let set = file.commands.iter().find(|command| command.assignments().iter().any(|(known, _)| *known == name));
-                draft = match set {
-                    Some(command) => draft
-                        .confidence(Confidence::Certain)
-                        .evidence(format!("{}:{}: it is set, and not exported", file.path, command.line)),
-                    None => draft.confidence(Confidence::Likely).evidence("no file of the repository sets it"),
-                };
-                once.add(&META, draft.help(format!("export {name}=$(git rev-parse HEAD) before the build")), out);
+                let services = unset.entry((image.file, image.line, name)).or_insert_with(|| (image, value, Vec::new()));
+                services.2.push(build.name());
                 return;
             }
             if given(image).next().is_some() || image.open {
@@ -110,11 +100,32 @@ impl FileRule for CommitNotPassed {
                 out,
             );
         });
+        for ((.., name), (image, value, services)) in unset {
+            out.add(&META, unset_variable(facts, image, &name, &value, &services));
+        }
     }
 }
 
+/// What is said of a variable that compose takes the commit from and that nothing sets.
+fn unset_variable(facts: &FileFacts<'_>, image: &Image, name: &str, value: &str, services: &[String]) -> Draft {
+    let file = facts.repository.file(image.file);
+    let what = if value.is_empty() { "an empty value".to_owned() } else { format!("{value:?}") };
+    let draft = Draft::new(format!("{name} is not exported: {what} is passed to {}", services.join(", ")));
+    let (place, line) = builds::place(facts, image, name);
+    let text = place.lines(line, line).into_iter().next().unwrap_or_default();
+    let draft = draft.in_file(file, image.line, image.end_line).evidence(format!("{}:{line}: {}", place.path, text.trim()));
+    let set = file.commands.iter().find(|command| command.assignments().iter().any(|(known, _)| known == name));
+    let draft = match set {
+        Some(command) => {
+            draft.confidence(Confidence::Certain).evidence(format!("{}:{}: it is set, and not exported", file.path, command.line))
+        }
+        None => draft.confidence(Confidence::Likely).evidence("no file of the repository sets it"),
+    };
+    draft.help(format!("export {name}=$(git rev-parse HEAD) before the build"))
+}
+
 /// The commit argument that the stages of a build declare, with its line.
-fn wanted(facts: &FileFacts<'_>, build: &FileBuild<'_>) -> Option<(String, usize, String)> {
+fn wanted(facts: &FileFacts<'_>, build: &FileBuild<'_, '_>) -> Option<(String, usize, String)> {
     let args = bust::chosen_arguments(facts.policy, &build.target, &bust::is_commit_name);
     args.into_iter().find_map(|arg| {
         let command = arg.declared.first()?.command;

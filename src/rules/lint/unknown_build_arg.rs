@@ -112,7 +112,7 @@ impl FileRule for UnknownBuildArg {
                     Some(near) => format!("{name} is passed, and {} declares {near}", build.file.path),
                     None => format!("{name} is passed, and {} does not declare it", build.file.path),
                 });
-                if near.is_some_and(matters) {
+                if near.is_some_and(|near| matters(near) || matters(name)) {
                     draft = draft.severity(Severity::Error);
                 }
                 draft = draft.confidence(Confidence::Certain).in_file(file, line, line);
@@ -152,6 +152,10 @@ mod tests {
             (
                 "docker build --build-arg GIT_COMIT_HASH=$X .",
                 "b.sh:1: error: GIT_COMIT_HASH is passed, and Dockerfile declares GIT_COMMIT_HASH",
+            ),
+            (
+                "docker build --build-arg GIT_COMMIT_HASHES=$X .",
+                "b.sh:1: error: GIT_COMMIT_HASHES is passed, and Dockerfile declares GIT_COMMIT_HASH",
             ),
             ("docker build --build-arg VERSOIN=1 .", "b.sh:1: warning: VERSOIN is passed, and Dockerfile declares VERSION"),
             ("docker build --build-arg COLOUR=1 .", "b.sh:1: warning: COLOUR is passed, and Dockerfile does not declare it"),
