@@ -7,6 +7,7 @@
 mod ci;
 mod images;
 mod kind;
+mod matrix;
 mod read;
 mod suppressions;
 mod syntax;

@@ -290,16 +290,16 @@ impl Run<'_> {
         // The body begins with the `{` of this command or of the next one.
         let own = commands[at].words.iter().any(|word| word == "{");
         let open = if own { at } else { at + 1 };
-        if open >= end || !commands[open].words.iter().any(|word| word == "{") {
+        if open >= end || !own && commands[open].words[0] != "{" {
             return at + 1;
         }
-        let mut depth = 0;
+        let mut depth = 0_usize;
         for inner in open..end {
             let words = &commands[inner].words;
             let opens = words.iter().take_while(|word| matches!(word.as_str(), "{" | "do" | "then" | "else" | "!" | "if"));
             depth += opens.filter(|word| *word == "{").count() + usize::from(inner == at && own);
             if words[0] == "}" {
-                depth -= 1;
+                depth = depth.saturating_sub(1);
                 if depth == 0 {
                     self.functions.insert(name, (open + usize::from(own || words_end_in_brace(&commands[open].words)), inner));
                     return inner + 1;
@@ -444,6 +444,14 @@ mod tests {
         assert_eq!(exported("set -a\nA=1\ndocker build ."), ["A=1"]);
         assert_eq!(exported("echo \"SHA=$(git rev-parse HEAD)\" >> \"$GITHUB_ENV\"\ndocker build ."), ["SHA=$(git rev-parse HEAD)"]);
         assert!(exported("A=1\ndocker build .").is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_script_panics(text in "((for|if|function|case|done|fi|esac|do|then|else|docker build|f\\(\\)|A=\\(|A\\+=|export|\\$\\{A|\\$A|\\$\\(|[{}()\"';\n =:@*%#/-]|in|x|ü) ?){0,40}") {
+            let _ = builds(&text);
+            let _ = builds(&format!("{text}\ndocker build $A"));
+        }
     }
 
     #[test]

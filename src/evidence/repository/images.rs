@@ -15,7 +15,9 @@ use super::{
         interpolate::InterpolateError,
         yaml::{Node, Value},
     },
-    File, FileKind, Image, NamedBy, Problem, Repository, ci, read,
+    File, FileKind, Image, NamedBy, Problem, Repository, ci,
+    matrix::{self, Matrix},
+    read,
     walk::shown,
 };
 
@@ -43,7 +45,8 @@ pub(super) fn find(repository: &mut Repository, cwd: &Path, whole_tree: bool) {
     commanded(repository, cwd, &mut planned, &mut problems);
     for file in &repository.files {
         if file.kind == FileKind::GitHub {
-            file.yaml.iter().for_each(|document| actions(document, file, &repository.root, &mut planned));
+            let matrices = matrix::of(file);
+            file.yaml.iter().for_each(|document| actions(document, file, &matrices, &repository.root, &mut planned));
         }
     }
     repository.problems.append(&mut problems);
@@ -231,6 +234,7 @@ fn commanded(repository: &Repository, cwd: &Path, planned: &mut Vec<Planned>, pr
             _ => Vec::new(),
         };
         let starts = starts(repository, file);
+        let matrices = matrix::of(file);
         let glob = |pattern: &str| directories(&starts, &dockerfiles, pattern);
         for build in unroll(&file.commands, &given, &glob) {
             let command = &file.commands[build.command];
@@ -240,11 +244,17 @@ fn commanded(repository: &Repository, cwd: &Path, planned: &mut Vec<Planned>, pr
                 problems.push(Problem { path: shown(&file.absolute, cwd), line: Some(command.line), message });
                 return;
             }
-            let open = build.words.iter().any(|word| is_variable(word));
-            let Some(read) = resolve(&starts, command, &build) else { continue };
-            for target in read.targets {
-                let by = NamedBy::Command(read.client);
-                planned.push(Planned { by, file: file.absolute.clone(), line: command.line, end_line: command.end_line, target, open });
+            let mentions = build.words.iter().chain(&build.dir).any(|word| word.contains("matrix."));
+            for values in matrix::values(&matrices, command.line, mentions) {
+                let words: Vec<String> = build.words.iter().map(|word| matrix::fill(word, &values)).collect();
+                let dir = build.dir.as_deref().map(|dir| matrix::fill(dir, &values));
+                let build = UnrolledBuild { words, dir, ..build.clone() };
+                let open = build.words.iter().any(|word| is_variable(word));
+                let Some(read) = resolve(&starts, command, &build) else { continue };
+                for target in read.targets {
+                    let by = NamedBy::Command(read.client);
+                    planned.push(Planned { by, file: file.absolute.clone(), line: command.line, end_line: command.end_line, target, open });
+                }
             }
         }
     }
@@ -326,24 +336,18 @@ fn read_from(starts: &[&Path], dir: Option<&Path>, words: &[String], exported: &
 }
 
 /// The steps of a workflow that use `docker/build-push-action` or `docker/bake-action`.
-fn actions(node: &Node, file: &File, root: &Path, planned: &mut Vec<Planned>) {
+fn actions(node: &Node, file: &File, matrices: &[Matrix], root: &Path, planned: &mut Vec<Planned>) {
     let mut todo = vec![node];
     while let Some(node) = todo.pop() {
         match &node.value {
             Value::Map(entries) => {
-                if node.get("uses").and_then(Node::as_text).is_some_and(|uses| uses.starts_with("docker/build-push-action@")) {
-                    let target = action(node.get("with"), file, root);
-                    planned.push(Planned {
-                        by: NamedBy::Action,
-                        file: file.absolute.clone(),
-                        line: node.line,
-                        end_line: last_line(node),
-                        target,
-                        open: false,
-                    });
-                }
-                if node.get("uses").and_then(Node::as_text).is_some_and(|uses| uses.starts_with("docker/bake-action@")) {
-                    for target in bake_action(node.get("with"), root) {
+                let uses = node.get("uses").and_then(Node::as_text).unwrap_or_default();
+                let (builds, bakes) = (uses.starts_with("docker/build-push-action@"), uses.starts_with("docker/bake-action@"));
+                let runs = if builds || bakes { matrix::values(matrices, node.line, matrix::is_in(node)) } else { Vec::new() };
+                for values in runs {
+                    let with = node.get("with").map(|with| matrix::fill_node(with, &values));
+                    let targets = if builds { vec![action(with.as_ref(), file, root)] } else { bake_action(with.as_ref(), root) };
+                    for target in targets {
                         let (line, end_line) = (node.line, last_line(node));
                         planned.push(Planned { by: NamedBy::Action, file: file.absolute.clone(), line, end_line, target, open: false });
                     }

@@ -202,3 +202,12 @@ fn inline_dockerfiles_and_bake_actions() {
     let problems: Vec<_> = repository.problems.iter().map(|problem| (problem.path.as_str(), problem.line)).collect();
     assert_eq!(problems, [("compose.yaml", Some(12))]);
 }
+
+#[test]
+fn a_matrix_is_many_builds() {
+    let workflow = "jobs:\n  a:\n    strategy:\n      matrix:\n        service: [auth, user]\n    steps:\n      - uses: docker/build-push-action@v6\n        with:\n          context: services/${{ matrix.service }}\n      - run: docker build -t ${{ matrix.service }} services/${{ matrix.service }}\n";
+    let tree = Tree::new(&[("services/auth/Dockerfile", FROM), ("services/user/Dockerfile", FROM), (".github/workflows/ci.yml", workflow)]);
+    let built: Vec<String> = images(&tree.read()).into_iter().map(|(_, dockerfile)| dockerfile).collect();
+    let both = ["services/auth/Dockerfile", "services/user/Dockerfile"];
+    assert_eq!(built, [both, both].concat());
+}
