@@ -2,8 +2,8 @@
 # Lints the repository of every scenario of a corpus: scripts/lint_corpus.sh BKLOG CORPUS
 #
 # Each scenario is a directory with repo.bundle (a git repository) and truth.json (what real builds of it gave). Fails where bklog lint
-# crashes, hangs or cannot read the repository, and where it reports an error although the truth has no stale step, no misspelled and no
-# unused argument to show for it: the truths of the corpus hold none that an error could rest on but those named below.
+# crashes, hangs, or reports an error that the truth does not bear out. The only thing in those truths that is certainly wrong in a file is
+# an argument under a misspelled name; the others are about the state of trees and builders.
 set -euo pipefail
 
 bklog=$(realpath "$1")

@@ -23,8 +23,11 @@ const COVERED: [&str; 17] = [
     "unknown-build-arg",
 ];
 
-/// Every finding of the bad forms: fixture, place, severity, rule.
-const BAD: &[(&str, &[(&str, &str, &str)])] = &[
+/// Place, severity and rule of a finding.
+type Row = (&'static str, &'static str, &'static str);
+
+/// Every finding of the bad forms.
+const BAD: &[(&str, &[Row])] = &[
     (
         "n1-bad",
         &[
@@ -98,7 +101,7 @@ fn lint(fixture: &str) -> (Vec<(String, String, String)>, Vec<String>) {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/lint").join(fixture);
     let mut command = Command::new(env!("CARGO_BIN_EXE_bklog"));
     let output = command.args(["lint", "--format", "json"]).current_dir(&dir).env_clear().output().unwrap();
-    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{fixture}: {error}: {output:?}"));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let mut found: Vec<_> = json["findings"]
         .as_array()

@@ -314,8 +314,8 @@ impl Run<'_> {
         let words = &commands[at].words[from..];
         let mut depth = 0;
         let mut close = end;
-        for inner in at..end {
-            match head(&commands[inner].words).1 {
+        for (inner, command) in commands.iter().enumerate().take(end).skip(at) {
+            match head(&command.words).1 {
                 "for" | "while" | "until" | "select" => depth += 1,
                 "done" => depth -= 1,
                 _ => {}

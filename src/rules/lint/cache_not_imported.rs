@@ -84,7 +84,7 @@ fn ephemeral_jobs(file: &File) -> Vec<Job> {
 
 fn hosted(job: &Node) -> Option<String> {
     let labels = texts(job.get("runs-on")?);
-    if labels.iter().any(|label| *label == "self-hosted") {
+    if labels.contains(&"self-hosted") {
         return None;
     }
     let known = |label: &&&str| ["ubuntu-", "windows-", "macos-"].iter().any(|system| label.starts_with(system));

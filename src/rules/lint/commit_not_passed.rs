@@ -50,6 +50,13 @@ impl Rule for CommitNotPassed {
     }
 }
 
+/// A variable that nothing sets, for one command that builds many services: the first of them, the value that it gets, and all names.
+struct Unset<'r> {
+    image: &'r Image,
+    value: String,
+    services: Vec<String>,
+}
+
 /// The commit arguments that an image is given.
 fn given(image: &Image) -> impl Iterator<Item = &str> {
     image.target.args.iter().map(|arg| arg.name.as_str()).filter(|name| bust::is_commit_name(name))
@@ -65,15 +72,14 @@ impl FileRule for CommitNotPassed {
             }
         }
         let mut once = Once::default();
-        // One command builds many services: the first of them, the value that it gets, and the names of all.
-        let mut unset: BTreeMap<(FileId, usize, String), (&Image, String, Vec<String>)> = BTreeMap::new();
+        let mut unset: BTreeMap<(FileId, usize, String), Unset<'_>> = BTreeMap::new();
         builds::each(facts, |build| {
             let Some(image) = build.image else { return };
             let file = facts.repository.file(image.file);
             let wanted = wanted(facts, build);
             if let Some((name, value)) = not_exported(facts, image) {
-                let services = unset.entry((image.file, image.line, name)).or_insert_with(|| (image, value, Vec::new()));
-                services.2.push(build.name());
+                let unset = unset.entry((image.file, image.line, name)).or_insert_with(|| Unset { image, value, services: Vec::new() });
+                unset.services.push(build.name());
                 return;
             }
             if given(image).next().is_some() || image.open {
@@ -100,7 +106,7 @@ impl FileRule for CommitNotPassed {
                 out,
             );
         });
-        for ((.., name), (image, value, services)) in unset {
+        for ((.., name), Unset { image, value, services }) in unset {
             out.add(&META, unset_variable(facts, image, &name, &value, &services));
         }
     }
