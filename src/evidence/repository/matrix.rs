@@ -94,8 +94,8 @@ pub(super) fn fill(text: &str, values: &Values) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(at) = rest.find("${{") {
-        out.push_str(&rest[..at]);
         let Some(end) = rest[at..].find("}}").map(|end| at + end + 2) else { break };
+        out.push_str(&rest[..at]);
         let name = rest[at + 3..end - 2].trim().strip_prefix("matrix.");
         match name.and_then(|name| values.get(name)) {
             Some(value) => out.push_str(value),
