@@ -1,6 +1,7 @@
 //! `bklog lint`.
 
 use std::{
+    collections::HashSet,
     io::{self, BufWriter, Write},
     path::PathBuf,
 };
@@ -40,14 +41,17 @@ const MOST_PROBLEMS: usize = 50;
 /// Runs the command.
 pub(super) fn run(args: &LintArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
     let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-    let repository = Repository::read(&args.path, &cwd).map_err(|cause| CliError::Repository { path: args.path.clone(), cause })?;
+    let mut repository = Repository::read(&args.path, &cwd).map_err(|cause| CliError::Repository { path: args.path.clone(), cause })?;
     if repository.files.is_empty() && repository.problems.is_empty() {
         return Err(CliError::NothingToLint(args.path.clone()));
     }
+    repository.check_scripts();
     let policy = args.report.policy(&repository.root)?;
     let findings = judge_files(&FileFacts { repository: &repository, policy: &policy }, &today(), &known(&policy)?);
     let root = args.path.to_string_lossy();
-    let report = CheckReport::of_files(&root, repository.files.len(), findings, notes(&repository), &redactor(&repository, &policy));
+    // A Dockerfile inside another file is no file of its own.
+    let count = repository.files.iter().map(|file| file.path.as_str()).collect::<HashSet<_>>().len();
+    let report = CheckReport::of_files(&root, count, findings, notes(&repository), &redactor(&repository, &policy));
     let width = super::terminal_width(&console::Term::stdout());
     let stdout = io::stdout().lock();
     let mut out: Box<dyn Write> = match args.report.format {

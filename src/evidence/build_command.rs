@@ -15,10 +15,13 @@ mod flags;
 mod script;
 #[cfg(test)]
 mod tests;
+mod unroll;
+mod words;
 mod wrappers;
 
 use flags::{Parsed, Spec};
 pub use script::{ScriptCommand, commands_in_script, find_builds_in_script};
+pub use unroll::{UnrolledBuild, unroll};
 
 /// Which program talks to BuildKit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -171,6 +174,11 @@ pub fn parse_words(words: &[String], cwd: &Path, env: &Env<'_>) -> Result<BuildC
 /// Says whether words are a call that builds, whatever stands in front of it.
 pub fn is_build(words: &[String]) -> bool {
     wrappers::unwrap(words).is_some()
+}
+
+/// Whether a word of a script is one variable and nothing else: it can be several words, or none.
+pub fn is_variable(word: &str) -> bool {
+    words::is_variable(word)
 }
 
 /// The text that words give a shell to run: `bash -c TEXT`.

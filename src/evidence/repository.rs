@@ -7,8 +7,10 @@
 mod ci;
 mod images;
 mod kind;
+mod matrix;
 mod read;
 mod suppressions;
+mod syntax;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -45,6 +47,8 @@ pub struct Repository {
     pub images: Vec<Image>,
     /// What could not be read.
     pub problems: Vec<Problem>,
+    /// Scripts that their shell would refuse; empty before [`Repository::check_scripts`].
+    pub syntax: Vec<SyntaxError>,
 }
 
 /// A file of a repository, by its place in [`Repository::files`].
@@ -72,6 +76,8 @@ pub enum FileKind {
     GitLab,
     /// An environment file that compose reads.
     Dotenv,
+    /// The settings of a docker daemon: `daemon.json`.
+    Daemon,
 }
 
 /// A file, read. What its kind does not have is empty.
@@ -138,6 +144,19 @@ pub struct Image {
     pub dockerfile: Option<FileId>,
     /// Whether context and Dockerfile are known: false where a variable leaves them open.
     pub known: bool,
+    /// Whether a variable of the command can hold any options: then what it does not pass is not known.
+    pub open: bool,
+}
+
+/// A script that its shell would refuse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyntaxError {
+    /// The script.
+    pub file: FileId,
+    /// The line that the shell names, from 1.
+    pub line: usize,
+    /// What it says.
+    pub message: String,
 }
 
 /// Something that could not be read, and why.
@@ -160,6 +179,13 @@ impl Repository {
     /// The path itself cannot be looked at.
     pub fn read(path: &Path, cwd: &Path) -> std::io::Result<Self> {
         read::repository(path, cwd)
+    }
+
+    /// Asks bash whether it can read the shell scripts (`bash -n`, which runs nothing), within bounds of time and number.
+    ///
+    /// Fills [`Repository::syntax`]. Where there is no bash, or too much to do, that is a [`Problem`].
+    pub fn check_scripts(&mut self) {
+        syntax::check(self);
     }
 
     /// The file of an id.

@@ -14,6 +14,7 @@ use crate::{
         remote_code,
     },
     nearest::nearest,
+    policy::Policy,
     redact::names::wildcard,
 };
 
@@ -46,18 +47,22 @@ pub(super) struct BustArg<'a> {
 }
 
 /// True for the name of a cache-bust argument: those of the settings, and what people call them.
-pub(super) fn is_bust(facts: &Facts<'_>, build: &BuildFacts<'_>, name: &str) -> bool {
+pub(super) fn is_bust(policy: &Policy, service: Option<&str>, name: &str) -> bool {
     let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
     const PARTS: [&str; 7] = ["CACHEBUST", "BUSTCACHE", "CACHEBREAK", "BREAKCACHE", "CACHEDATE", "INVALIDATECACHE", "FORCEREBUILD"];
     let usual = plain.ends_with("BUST") || plain.ends_with("BUSTER") || PARTS.iter().any(|part| plain.contains(part));
-    let policy = &facts.policy.bust;
-    let service = facts.policy.service(build.service()).map(|service| service.bust.as_slice()).unwrap_or_default();
-    let given = policy.arguments.iter().chain(&policy.required).chain(service);
+    let service = policy.service(service).map(|service| service.bust.as_slice()).unwrap_or_default();
+    let given = policy.bust.arguments.iter().chain(&policy.bust.required).chain(service);
     usual || given.into_iter().any(|pattern| wildcard(pattern.as_bytes(), name.as_bytes()))
 }
 
 /// The bust arguments of a target whose Dockerfile is known: passed, declared or required.
-pub(super) fn arguments<'a>(facts: &Facts<'_>, build: &BuildFacts<'_>, target: &TargetFacts<'a>) -> Vec<BustArg<'a>> {
+pub(super) fn arguments<'a>(policy: &Policy, service: Option<&str>, target: &TargetFacts<'a>) -> Vec<BustArg<'a>> {
+    chosen_arguments(policy, target, &|name| is_bust(policy, service, name))
+}
+
+/// As [`arguments`], for the names that `is_meant` tells.
+pub(super) fn chosen_arguments<'a>(policy: &Policy, target: &TargetFacts<'a>, is_meant: &dyn Fn(&str) -> bool) -> Vec<BustArg<'a>> {
     let Some(environment) = target.environment() else { return Vec::new() };
     let file = environment.file();
     let needed = environment.needed_stages().unwrap_or_else(|_| (0..file.stages.len()).collect());
@@ -91,7 +96,7 @@ pub(super) fn arguments<'a>(facts: &Facts<'_>, build: &BuildFacts<'_>, target: &
         }
     }
     let passed: Vec<(usize, String)> = target.target.args.iter().filter_map(|arg| Some((entry(&arg.name), arg.value.clone()?))).collect();
-    for name in &facts.policy.bust.required {
+    for name in &policy.bust.required {
         if !name.contains('*') {
             entry(name);
         }
@@ -114,7 +119,7 @@ pub(super) fn arguments<'a>(facts: &Facts<'_>, build: &BuildFacts<'_>, target: &
             let candidates = all.iter().filter(|other| other.passed.is_none() && !other.declared.is_empty());
             let near = nearest(&arg.name, candidates.map(|other| other.name.as_str()))?;
             let right = all.iter().position(|other| other.name == near)?;
-            (is_bust(facts, build, &arg.name) || is_bust(facts, build, near)).then_some((right, wrong))
+            (is_meant(&arg.name) || is_meant(near)).then_some((right, wrong))
         })
         .collect();
     for (right, wrong) in &misspelled {
@@ -123,7 +128,7 @@ pub(super) fn arguments<'a>(facts: &Facts<'_>, build: &BuildFacts<'_>, target: &
     let wrong: BTreeSet<usize> = misspelled.iter().map(|(_, wrong)| *wrong).collect();
     let mut at = 0;
     all.retain(|arg| {
-        let keep = !wrong.contains(&at) && (arg.misspelled_as.is_some() || is_bust(facts, build, &arg.name));
+        let keep = !wrong.contains(&at) && (arg.misspelled_as.is_some() || is_meant(&arg.name));
         at += 1;
         keep
     });
@@ -136,6 +141,38 @@ fn declared_names(command: &Command) -> impl Iterator<Item = &str> {
         _ => &[],
     };
     pairs.iter().map(|(name, _)| name.as_str())
+}
+
+/// What people call an argument that carries the commit.
+pub(super) fn is_commit_name(name: &str) -> bool {
+    const NAMES: [&str; 24] = [
+        "GITCOMMIT",
+        "GITCOMMITHASH",
+        "GITCOMMITSHA",
+        "GITCOMMITID",
+        "GITHASH",
+        "GITSHA",
+        "GITSHA1",
+        "GITREV",
+        "GITREVISION",
+        "GITREF",
+        "COMMIT",
+        "COMMITSHA",
+        "COMMITHASH",
+        "COMMITID",
+        "COMMITREF",
+        "VCSREF",
+        "VCSREVISION",
+        "REVISION",
+        "SOURCECOMMIT",
+        "BUILDCOMMIT",
+        "BUILDSHA",
+        "CICOMMITSHA",
+        "GITHUBSHA",
+        "APPCOMMIT",
+    ];
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
+    NAMES.contains(&plain.as_str())
 }
 
 /// The default that a declaration gives to an argument.
@@ -176,7 +213,7 @@ pub(super) fn literal<'s>(facts: &Facts<'_>, build: &BuildFacts<'_>, step: &'s S
             alone && (rest.starts_with('=') || (text[..at].ends_with("read ") || text[..at].ends_with("for ")))
         })
     };
-    references(text).find(|name| is_bust(facts, build, name) && !set(name))
+    references(text).find(|name| is_bust(facts.policy, build.service(), name) && !set(name))
 }
 
 /// True for a RUN that says by its text that it is a bust, and whose value is a default that no script passes.
@@ -192,13 +229,13 @@ pub(super) fn shows_default(text: &str) -> bool {
 }
 
 /// The commands of a stage that copy application source from the context, by their place.
-pub(super) fn source_copies<'a>(facts: &Facts<'_>, target: &TargetFacts<'a>, stage: usize) -> Vec<(usize, &'a Command)> {
+pub(super) fn source_copies<'a>(policy: &Policy, target: &TargetFacts<'a>, stage: usize) -> Vec<(usize, &'a Command)> {
     let Some(environment) = target.environment() else { return Vec::new() };
     let mut found = Vec::new();
     for (at, running) in environment.commands(stage).into_iter().enumerate() {
         let (CommandKind::Copy(copy) | CommandKind::Add(copy)) = &running.command.kind else { continue };
         let local = matches!(environment.copy_origin(running.command), Some(Origin::Context | Origin::NamedContext(_)));
-        if local && copy.local_sources().any(|source| facts.policy.sources.may_copy_application(source)) {
+        if local && copy.local_sources().any(|source| policy.sources.may_copy_application(source)) {
             found.push((at, running.command));
         }
     }

@@ -1,8 +1,9 @@
 //! `bust-ineffective`: a cache-bust argument that busts nothing.
 
 use super::{
-    BuildFacts, Confidence, Docs, Draft, Facts, Findings, LogRule, Meta, Rule, Severity, TargetFacts,
+    BuildFacts, Confidence, Docs, Draft, Facts, FileFacts, FileRule, Findings, LogRule, Meta, Rule, Severity, TargetFacts,
     bust::{self, BustArg, TRUTH},
+    lint::builds::{self, Once},
 };
 use crate::{
     build::{Status, Step},
@@ -26,7 +27,7 @@ A build argument that is meant to make steps run again (CACHEBUST, SHARED_LIBS_C
 - not declared at all;
 - overridden: an ENV of the same name wins over the argument;
 - the log shows another value than the one passed;
-- the bust RUN is CACHED: the value was used before;
+- the bust RUN is CACHED: the value was used before, or the files pass a constant;
 - declared and passed, but no instruction uses it and a COPY stands directly below it.",
         matters: "\
 The script prints that it busts the cache, every build is green, and nobody notices until the trick is needed. Neither engine warns of a
@@ -60,8 +61,17 @@ impl LogRule for BustIneffective {
             let mut known = false;
             for target in &build.targets {
                 known |= target.environment().is_some();
-                for arg in bust::arguments(facts, build, target) {
-                    declared(build, target, &arg, out);
+                for arg in bust::arguments(facts.policy, build.service(), target) {
+                    if let Some(draft) = declared(target, &arg) {
+                        let literal = build.commands().find(|step| bust::mentions(step.instruction(), &arg.name));
+                        out.add(
+                            &META,
+                            match literal.filter(|_| arg.declared.is_empty() && arg.global.is_some()) {
+                                Some(step) => draft.step(build, step).evidence(format!("log line {}: {}", step.lines.0, first_line(step))),
+                                None => draft.build(build),
+                            },
+                        );
+                    }
                     if !arg.declared.is_empty() {
                         printed(facts, build, target, &arg, out);
                     }
@@ -74,8 +84,31 @@ impl LogRule for BustIneffective {
     }
 }
 
+impl FileRule for BustIneffective {
+    fn check_files(&self, facts: &FileFacts<'_>, out: &mut Findings<'_>) {
+        let mut once = Once::default();
+        builds::each(facts, |build| {
+            for arg in bust::arguments(facts.policy, build.target.name(), &build.target) {
+                // What is passed under a name that nothing declares is `unknown-build-arg`'s.
+                let known = arg.misspelled_as.is_none() && !(arg.declared.is_empty() && arg.global.is_none());
+                let arg = BustArg { passed: arg.passed.clone().or_else(|| build.may_pass(&arg.name).then(String::new)), ..arg };
+                if let Some(draft) = declared(&build.target, &arg).filter(|_| known) {
+                    once.add(&META, draft, out);
+                }
+                if let Some((file, line, value)) = build.image.and_then(|image| builds::constant(facts, image, &arg.name))
+                    && !arg.declared.is_empty()
+                {
+                    let draft = Draft::new(format!("{}={value} is the same at every build: it busts once", arg.name));
+                    let draft = draft.confidence(Confidence::Certain).in_file(file, line, line);
+                    once.add(&META, draft.help(format!("pass a value that is new each time: $(date +%s); {TRUTH}")), out);
+                }
+            }
+        });
+    }
+}
+
 /// What the Dockerfile and the command say against an argument.
-fn declared(build: &BuildFacts<'_>, target: &TargetFacts<'_>, arg: &BustArg<'_>, out: &mut Findings<'_>) {
+fn declared(target: &TargetFacts<'_>, arg: &BustArg<'_>) -> Option<Draft> {
     let name = &arg.name;
     let at = |draft: Draft, line: Option<(usize, usize)>| match (target.source, line) {
         (Some(source), Some((line, end_line))) => draft.at(source, line, end_line),
@@ -84,43 +117,32 @@ fn declared(build: &BuildFacts<'_>, target: &TargetFacts<'_>, arg: &BustArg<'_>,
     let first = arg.declared.first().map(|declaration| (declaration.command.line, declaration.command.end_line));
     if let Some(wrong) = &arg.misspelled_as {
         let draft = Draft::new(format!("the command passes {wrong}, the Dockerfile declares {name}: it keeps its default"));
-        let draft = at(draft, first).confidence(Confidence::Certain).build(build);
-        out.add(&META, draft.help(format!("pass it as --build-arg {name}=…; {TRUTH}")));
-        return;
+        let draft = at(draft, first).confidence(Confidence::Certain);
+        return Some(draft.help(format!("pass it as --build-arg {name}=…; {TRUTH}")));
     }
-    let Some(passed) = &arg.passed else { return };
+    let passed = arg.passed.as_ref()?;
     if !arg.declared.is_empty() {
         if let Some((line, end_line)) = overridden(target, arg) {
             let draft = Draft::new(format!("ENV {name} wins over the argument {name}"));
-            let draft = at(draft, Some((line, end_line))).confidence(Confidence::Certain).build(build);
-            out.add(&META, draft.help(format!("drop the ENV, or write it as ENV {name}=${name}")));
-        } else if let Some(copy) = unused(target, arg) {
-            let draft = Draft::new(format!("no instruction uses {name}: the COPY below it is not busted")).severity(Severity::Note);
-            let draft = at(draft, first).confidence(Confidence::Certain).build(build).evidence(copy);
-            let help = format!("use it in a RUN in front of the COPY (RUN echo \"bust: ${name}\"), or take it out; {TRUTH}");
-            out.add(
-                &META,
-                draft
-                    .evidence("an ARG that no RUN mentions makes the RUN steps below it run again, and not a COPY directly below")
-                    .help(help),
-            );
+            let draft = at(draft, Some((line, end_line))).confidence(Confidence::Certain);
+            return Some(draft.help(format!("drop the ENV, or write it as ENV {name}=${name}")));
         }
-        return;
+        let copy = unused(target, arg)?;
+        let draft = Draft::new(format!("no instruction uses {name}: the COPY below it is not busted")).severity(Severity::Note);
+        let draft = at(draft, first).confidence(Confidence::Certain).evidence(copy);
+        let draft = draft.evidence("an ARG that no RUN mentions makes the RUN steps below it run again, and not a COPY directly below");
+        return Some(draft.help(format!("use it in a RUN in front of the COPY (RUN echo \"bust: ${name}\"), or take it out; {TRUTH}")));
     }
     if let Some(global) = arg.global {
         let draft = Draft::new(format!("{name} is declared before FROM only: inside the stage it is unset"));
-        let mut draft = at(draft, Some((global.line, global.end_line))).confidence(Confidence::Certain);
-        let shown = build.commands().find(|step| bust::mentions(step.instruction(), name));
-        draft = match shown {
-            Some(step) => draft.step(build, step).evidence(format!("log line {}: {}", step.lines.0, first_line(step))),
-            None => draft.build(build),
-        };
-        out.add(&META, draft.help(format!("repeat `ARG {name}` behind FROM, in front of the RUN that uses it; {TRUTH}")));
-    } else if arg.elsewhere.is_empty() {
-        let draft = Draft::new(format!("the command passes {name}={passed}, and no stage declares it")).confidence(Confidence::Certain);
-        let draft = at(draft, None).build(build);
-        out.add(&META, draft.help(format!("declare it behind FROM (ARG {name}) and use it in a RUN, or do not pass it; {TRUTH}")));
+        let draft = at(draft, Some((global.line, global.end_line))).confidence(Confidence::Certain);
+        return Some(draft.help(format!("repeat `ARG {name}` behind FROM, in front of the RUN that uses it; {TRUTH}")));
     }
+    if arg.elsewhere.is_empty() {
+        let draft = Draft::new(format!("the command passes {name}={passed}, and no stage declares it")).confidence(Confidence::Certain);
+        return Some(draft.help(format!("declare it behind FROM (ARG {name}) and use it in a RUN, or do not pass it; {TRUTH}")));
+    }
+    None
 }
 
 /// What the log says against an argument that is declared and passed.
@@ -226,6 +248,11 @@ fn overridden(target: &TargetFacts<'_>, arg: &BustArg<'_>) -> Option<(usize, usi
         }
     }
     None
+}
+
+/// Whether an argument is one that nothing uses, directly above a COPY.
+pub(super) fn is_unused(target: &TargetFacts<'_>, arg: &BustArg<'_>) -> bool {
+    arg.passed.is_some() && unused(target, arg).is_some()
 }
 
 /// The COPY directly below an argument that nothing uses.

@@ -1,10 +1,16 @@
 //! `bust-misplaced`: a cache-bust argument that stands behind what it is to bust, or in another stage.
 
 use super::{
-    BuildFacts, Confidence, Docs, Draft, Facts, Findings, LogRule, Meta, Rule, Severity, TargetFacts,
+    Confidence, Docs, Draft, Facts, FileFacts, FileRule, Findings, LogRule, Meta, Rule, Severity, TargetFacts,
     bust::{self, BustArg, TRUTH},
+    bust_ineffective,
+    lint::builds::{self, Once},
 };
-use crate::evidence::dockerfile::{Command, CommandKind};
+use crate::{
+    build::Step,
+    evidence::dockerfile::{Command, CommandKind},
+    policy::Policy,
+};
 
 /// The rule.
 #[derive(Debug)]
@@ -46,37 +52,45 @@ impl LogRule for BustMisplaced {
     fn check(&self, facts: &Facts<'_>, out: &mut Findings<'_>) {
         for build in &facts.builds {
             for target in &build.targets {
-                for arg in bust::arguments(facts, build, target) {
-                    check_argument(facts, build, target, &arg, out);
+                for arg in bust::arguments(facts.policy, build.service(), target) {
+                    let Some((draft, line)) = check_argument(facts.policy, target, &arg) else { continue };
+                    let on_line = |step: &&Step| build.line_of(step).is_some_and(|(_, found, _)| Some(found) == line);
+                    out.add(
+                        &META,
+                        match build.commands().find(on_line) {
+                            Some(step) => draft.step(build, step),
+                            None => draft.build(build),
+                        },
+                    );
                 }
             }
         }
     }
 }
 
-fn check_argument(facts: &Facts<'_>, build: &BuildFacts<'_>, target: &TargetFacts<'_>, arg: &BustArg<'_>, out: &mut Findings<'_>) {
-    let (Some(source), Some(environment)) = (target.source, target.environment()) else { return };
+/// What is wrong with the place of an argument, and the line of the COPY that it misses.
+fn check_argument(policy: &Policy, target: &TargetFacts<'_>, arg: &BustArg<'_>) -> Option<(Draft, Option<usize>)> {
+    let (Some(source), Some(environment)) = (target.source, target.environment()) else { return None };
     let name = &arg.name;
     if let (Some(declaration), true, true) = (arg.elsewhere.first(), arg.declared.is_empty(), arg.passed.is_some()) {
         let draft = Draft::new(format!("{name} is declared in a stage that this build does not need")).confidence(Confidence::Certain);
-        let draft = draft.at(source, declaration.command.line, declaration.command.end_line).build(build);
-        out.add(&META, draft.help(format!("declare it in a stage that is built, in front of the COPY; {TRUTH}")));
-        return;
+        let draft = draft.at(source, declaration.command.line, declaration.command.end_line);
+        return Some((draft.help(format!("declare it in a stage that is built, in front of the COPY; {TRUTH}")), None));
     }
     let needed = environment.needed_stages().unwrap_or_default();
-    let copies_of = |stage: usize| bust::source_copies(facts, target, stage);
+    let copies_of = |stage: usize| bust::source_copies(policy, target, stage);
     // One place that is right is enough.
     let mut wrong = None;
     for declaration in &arg.declared {
         let Some(effect) = bust::effect(target, declaration, name) else { continue };
         if bust::fetches_behind(target, declaration.stage, declaration.at) {
-            return;
+            return None;
         }
         let copies = copies_of(declaration.stage);
         let above = copies.iter().rfind(|(at, _)| *at < effect);
         let below = copies.iter().any(|(at, _)| *at > effect);
         match (above, below) {
-            (None, true) => return,
+            (None, true) => return None,
             (Some((_, copy)), below) => wrong = wrong.or(Some((declaration, *copy, below, false))),
             (None, false) => {
                 let elsewhere = needed
@@ -87,23 +101,35 @@ fn check_argument(facts: &Facts<'_>, build: &BuildFacts<'_>, target: &TargetFact
             }
         }
     }
-    let Some((declaration, copy, below, other_stage)) = wrong else { return };
+    let (declaration, copy, below, other_stage) = wrong?;
     let what = if other_stage { "in another stage than" } else { "behind" };
     let draft = Draft::new(format!("{name} takes effect {what} `{}`: that COPY is not busted", copy.text));
     let mut draft =
         draft.at(source, declaration.command.line, declaration.command.end_line).evidence(format!("line {}: {}", copy.line, copy.text));
-    let step = build.commands().find(|step| build.line_of(step).is_some_and(|(_, line, _)| line == copy.line));
-    draft = match step {
-        Some(step) => draft.step(build, step),
-        None => draft.build(build),
-    };
     if below && !is_named_after(name, copy) {
         // A later COPY is busted all the same; which one was meant only its author knows.
         draft = draft.severity(Severity::Note).confidence(Confidence::Possible);
     } else {
         draft = draft.confidence(Confidence::Certain);
     }
-    out.add(&META, draft.help(format!("move the ARG and the RUN that uses it in front of the COPY, or take them out; {TRUTH}")));
+    let help = format!("move the ARG and the RUN that uses it in front of the COPY, or take them out; {TRUTH}");
+    Some((draft.help(help), Some(copy.line)))
+}
+
+impl FileRule for BustMisplaced {
+    fn check_files(&self, facts: &FileFacts<'_>, out: &mut Findings<'_>) {
+        let mut once = Once::default();
+        builds::each(facts, |build| {
+            for arg in bust::arguments(facts.policy, build.target.name(), &build.target) {
+                let arg = BustArg { passed: arg.passed.clone().or_else(|| build.may_pass(&arg.name).then(String::new)), ..arg };
+                // One that nothing uses is `bust-ineffective`'s.
+                let found = check_argument(facts.policy, &build.target, &arg).filter(|_| !bust_ineffective::is_unused(&build.target, &arg));
+                if let Some((draft, _)) = found {
+                    once.add(&META, draft, out);
+                }
+            }
+        });
+    }
 }
 
 /// True where the argument's name says which COPY it is for: SHARED_LIBS_CACHE_BUST and `COPY shared-libs`.

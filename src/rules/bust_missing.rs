@@ -1,8 +1,9 @@
 //! `bust-missing`: a cache-bust argument that is declared, or required, and not passed.
 
 use super::{
-    Confidence, Docs, Draft, Facts, Findings, LogRule, Meta, Rule, Severity,
+    Confidence, Docs, Draft, Facts, FileFacts, FileRule, Findings, LogRule, Meta, Rule, Severity,
     bust::{self, TRUTH},
+    lint::builds::{self, Once},
 };
 
 /// The rule.
@@ -39,6 +40,35 @@ impl Rule for BustMissing {
     }
 }
 
+impl FileRule for BustMissing {
+    fn check_files(&self, facts: &FileFacts<'_>, out: &mut Findings<'_>) {
+        let mut once = Once::default();
+        builds::each(facts, |build| {
+            let Some(image) = build.image else { return };
+            for arg in bust::arguments(facts.policy, build.target.name(), &build.target) {
+                let name = &arg.name;
+                let required = facts.policy.bust.required.contains(name);
+                if build.may_pass(name) || arg.misspelled_as.is_some() || (arg.declared.is_empty() && !required) {
+                    continue;
+                }
+                let mut draft = Draft::new(format!("{name} is not passed to the build of {}", build.name()));
+                draft = draft.in_file(facts.repository.file(image.file), image.line, image.end_line);
+                draft = match arg.declared.first() {
+                    Some(declaration) => {
+                        let default = bust::default_of(declaration.command, name);
+                        let default = default.map_or("it is unset".to_owned(), |default| format!("{default:?} is used at every build"));
+                        draft.evidence(format!("{}:{}: {}: {default}", build.file.path, declaration.command.line, declaration.command.text))
+                    }
+                    None => draft.evidence(format!("bklog.toml requires it; {} does not declare it either", build.file.path)),
+                };
+                let severity = if required { Severity::Error } else { Severity::Warning };
+                let help = format!("--build-arg {name}=$(date +%s) (compose: args), or take the argument out; {TRUTH}");
+                once.add(&META, draft.severity(severity).confidence(Confidence::Certain).help(help), out);
+            }
+        });
+    }
+}
+
 impl LogRule for BustMissing {
     fn check(&self, facts: &Facts<'_>, out: &mut Findings<'_>) {
         for build in &facts.builds {
@@ -46,7 +76,7 @@ impl LogRule for BustMissing {
             for target in &build.targets {
                 let Some(source) = target.source else { continue };
                 known = true;
-                for arg in bust::arguments(facts, build, target) {
+                for arg in bust::arguments(facts.policy, build.service(), target) {
                     let required = facts.policy.bust.required.contains(&arg.name);
                     let needed = required || !arg.declared.is_empty();
                     if arg.passed.is_some() || arg.misspelled_as.is_some() || !needed {

@@ -98,6 +98,12 @@ impl Draft {
         self
     }
 
+    /// What tells it from other findings of its rule: place and message.
+    pub(super) fn key(&self) -> String {
+        let place = self.location.as_ref().map(|location| format!("{}:{}", location.path, location.line));
+        format!("{} {}", place.unwrap_or_default(), self.message)
+    }
+
     /// One more line of evidence.
     pub fn evidence(mut self, line: impl Into<String>) -> Self {
         self.evidence.push(line.into());

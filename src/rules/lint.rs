@@ -4,11 +4,21 @@
 //! [`super::Draft`] for each finding, with its place ([`super::Draft::in_file`]) and what to do. `testing` has what its tests need.
 
 pub mod buildkit_disabled;
+pub(super) mod builds;
+pub mod bust_before_install;
+pub mod cache_clearing;
+pub mod cache_not_imported;
+pub mod commit_not_passed;
+pub mod commit_not_used;
 pub mod copy_before_install;
+pub mod force_rebuild_weak;
+pub(super) mod prune;
+pub mod script_syntax;
 #[cfg(test)]
 pub(super) mod testing;
+pub mod unknown_build_arg;
 
-use super::{Findings, Rule, inline_cache};
+use super::{Findings, Rule, bust_ineffective, bust_misplaced, bust_missing, cache_import_useless, inline_cache, prune_missing};
 use crate::{evidence::repository::Repository, policy::Policy};
 
 /// What rules about files judge from.
@@ -27,5 +37,22 @@ pub trait FileRule: Rule {
 }
 
 /// The rules about files, in the order in which `bklog explain` lists them.
-pub static FILE_RULES: &[&dyn FileRule] =
-    &[&buildkit_disabled::BuildkitDisabled, &copy_before_install::CopyBeforeInstall, &inline_cache::InlineCache];
+pub static FILE_RULES: &[&dyn FileRule] = &[
+    &buildkit_disabled::BuildkitDisabled,
+    &copy_before_install::CopyBeforeInstall,
+    &bust_before_install::BustBeforeInstall,
+    &unknown_build_arg::UnknownBuildArg,
+    &commit_not_passed::CommitNotPassed,
+    &commit_not_used::CommitNotUsed,
+    &bust_missing::BustMissing,
+    &bust_misplaced::BustMisplaced,
+    &bust_ineffective::BustIneffective,
+    &inline_cache::InlineCache,
+    &cache_not_imported::CacheNotImported,
+    &cache_import_useless::CacheImportUseless,
+    &prune_missing::PruneMissing,
+    &cache_clearing::CacheClearIncomplete,
+    &cache_clearing::PruneDropsCache,
+    &force_rebuild_weak::ForceRebuildWeak,
+    &script_syntax::ScriptSyntax,
+];

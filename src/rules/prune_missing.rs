@@ -1,6 +1,9 @@
 //! `prune-missing`: the builder was not pruned before the first build.
 
-use super::{Confidence, Docs, Draft, Facts, Findings, LogRule, Meta, Rule, Severity};
+use super::{
+    Confidence, Docs, Draft, Facts, FileFacts, FileRule, Findings, LogRule, Meta, Rule, Severity,
+    lint::prune::{self, Kind},
+};
 
 /// The rule.
 #[derive(Debug)]
@@ -9,11 +12,13 @@ pub struct PruneMissing;
 static META: Meta = Meta {
     name: "prune-missing",
     severity: Severity::Error,
-    summary: "The settings ask for a prune before the builds, and the log shows none",
+    summary: "The settings ask for a prune before the builds, and there is none; or a script prunes only behind them",
     docs: Docs {
         finds: "\
 A log in which neither `Total reclaimed space: …` nor the prune command itself stands before the first build, where `bklog.toml` says
-`[require] prune = true`. Without that setting nothing is reported.",
+`[require] prune = true`; without that setting nothing is reported of a log. In the files of a repository: with that setting a script or CI
+file that builds and does not prune the builder before its first build; without it, as a note, one that prunes the builder behind its builds
+and not before.",
         matters: "\
 `docker builder prune -f` drops the builder's copy of the context, and with it the one way in which a local build goes stale inside
 BuildKit (`sync-blind-spot`). A team that relies on it wants to know when a script leaves it out.",
@@ -34,6 +39,42 @@ Run `docker builder prune -f` (or `docker buildx prune -f`) before the first bui
 impl Rule for PruneMissing {
     fn meta(&self) -> &'static Meta {
         &META
+    }
+}
+
+impl FileRule for PruneMissing {
+    fn check_files(&self, facts: &FileFacts<'_>, out: &mut Findings<'_>) {
+        for file in &facts.repository.files {
+            let Some(first) = file.commands.iter().find(|command| command.is_build()) else { continue };
+            let prunes: Vec<_> = file.commands.iter().filter_map(|command| Some((command, prune::kind(command)?))).collect();
+            let heals = |kind: Kind| matches!(kind, Kind::Builder | Kind::Everything);
+            if prunes.iter().any(|(command, kind)| heals(*kind) && command.line <= first.line) {
+                continue;
+            }
+            let behind = prunes.iter().find(|(command, kind)| heals(*kind) && command.line > first.line);
+            let mut draft = match (facts.policy.demands.prune, behind) {
+                (true, _) => Draft::new("no prune of the builder stands before this build").in_file(file, first.line, first.end_line),
+                (false, Some((command, _))) => {
+                    Draft::new("this prune stands behind the builds: it does nothing for them, and the next ones begin without a cache")
+                        .severity(Severity::Note)
+                        .in_file(file, command.line, command.end_line)
+                }
+                (false, None) => continue,
+            };
+            draft = match behind {
+                Some((command, _)) if facts.policy.demands.prune => draft.evidence(format!("line {}: a prune, behind it", command.line)),
+                Some(_) => draft.evidence(format!("line {}: the first build", first.line)),
+                None => draft,
+            };
+            if let Some((command, _)) = prunes.iter().find(|(command, kind)| *kind == Kind::Filtered && command.line <= first.line) {
+                draft = draft.evidence(format!("line {}: a prune with a filter can leave the copy of the context", command.line));
+            }
+            let help = match facts.policy.demands.prune {
+                true => "run `docker builder prune -f` before the first build",
+                false => "move it in front of the builds if it is there against stale code, or take it out: it costs the cache",
+            };
+            out.add(&META, draft.confidence(Confidence::Likely).help(help));
+        }
     }
 }
 
@@ -61,7 +102,27 @@ impl LogRule for PruneMissing {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Case, log};
+    use super::super::{
+        lint::testing::Tree,
+        testing::{Case, log},
+    };
+
+    #[test]
+    fn in_scripts() {
+        let found = |script: &str, policy: &str| Tree::new(&[("b.sh", script)]).policy(policy).found("prune-missing");
+        let required = "[require]\nprune = true";
+        for script in ["docker builder prune -f\ndocker build .\n", "docker system prune -af && docker compose build\n", "echo\n"] {
+            assert!(found(script, required).is_empty() && found(script, "").is_empty(), "{script}");
+        }
+        for script in
+            ["docker build .\n", "docker image prune -f; docker build .\n", "docker builder prune -f --filter until=24h; docker build .\n"]
+        {
+            assert_eq!(found(script, required), ["b.sh:1: error: no prune of the builder stands before this build"], "{script}");
+            assert!(found(script, "").is_empty(), "{script}");
+        }
+        let late = found("docker build .\ndocker buildx prune -f\n", "");
+        assert!(late.len() == 1 && late[0].starts_with("b.sh:2: note: this prune stands behind the builds"), "{late:?}");
+    }
 
     const BUILD: &str = "[1/1] FROM x | DONE 0.0s";
 

@@ -18,6 +18,7 @@ mod import_logs;
 mod limits;
 mod lint;
 mod pages;
+mod lint_fixtures;
 mod printer;
 mod printer_model;
 mod records;

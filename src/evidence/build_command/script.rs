@@ -20,6 +20,8 @@ pub struct ScriptCommand {
     pub dir: Option<PathBuf>,
     /// Whether a `cd` before it goes where the text does not say (`cd "$DIR"`).
     pub dir_unknown: bool,
+    /// As `dir`, with the variables of such a `cd` as written; `None` where the script started, or where even that does not say.
+    pub written_dir: Option<String>,
 }
 
 /// Levels of `$( … )` and `sh -c` that are looked into.
@@ -63,12 +65,28 @@ impl ScriptCommand {
 struct Cwd {
     dir: Option<PathBuf>,
     unknown: bool,
+    /// The same with variables as written, and what it was before the last change: `cd -`.
+    written: Option<String>,
+    before: Option<String>,
 }
 
 impl Cwd {
     fn change(&mut self, words: &[String]) {
         let mut targets = words[1..].iter().filter(|w| !matches!(w.as_str(), "-L" | "-P" | "--"));
-        match targets.next() {
+        let to = if words[0] == "popd" { Some("-") } else { targets.next().map(String::as_str) };
+        let from = self.written.take();
+        self.written = match to {
+            Some("-") => self.before.take(),
+            // A path that begins with a variable or a substitution is mostly absolute; a relative one is joined all the same where that
+            // turns out.
+            Some(to) if !to.starts_with('~') && !to.contains('*') => match &from {
+                Some(dir) if !to.starts_with(['$', '/', '`']) => Some(format!("{dir}/{to}")),
+                _ => Some(to.to_owned()),
+            },
+            _ => None,
+        };
+        self.before = from;
+        match to {
             Some(to) if !to.contains(['$', '`', '*']) && to != "-" && !to.starts_with('~') => {
                 self.dir = Some(match &self.dir {
                     Some(dir) => dir.join(to),
@@ -148,11 +166,18 @@ fn command(words: Vec<String>, (line, end_line): (usize, usize), cwds: &mut [Cwd
     };
     let start = words.iter().position(|w| !matches!(w.as_str(), "do" | "then" | "else" | "{" | "!" | "if")).unwrap_or(words.len());
     let before = cwd.clone();
-    if words.get(start).is_some_and(|w| w == "cd" || w == "pushd") {
+    if words.get(start).is_some_and(|w| w == "cd" || w == "pushd" || w == "popd") {
         cwd.change(&words[start..]);
     }
     let inner = if wrappers::unwrap(&words).is_none() { wrappers::shell_text(&words).map(str::to_owned) } else { None };
-    found.push(ScriptCommand { line, end_line, words, dir: before.dir.clone(), dir_unknown: before.unknown });
+    found.push(ScriptCommand {
+        line,
+        end_line,
+        words,
+        dir: before.dir.clone(),
+        dir_unknown: before.unknown,
+        written_dir: before.written.clone(),
+    });
     if let Some(text) = inner {
         scan(&text, line, before, depth + 1, found);
     }
@@ -231,6 +256,13 @@ impl Scanner<'_> {
                 }
                 ' ' | '\t' | '\r' => self.end_word(),
                 '<' | '>' => self.redirection(c),
+                '(' if self.in_word && self.word.ends_with('=') => self.array(),
+                '(' if self.is_function_header() => {
+                    self.begin(before);
+                    self.word.push_str("()");
+                    self.end_word();
+                    return Some(';');
+                }
                 '\n' | ';' | '|' | '(' | ')' => {
                     self.end_word();
                     self.fix_start(before);
@@ -258,6 +290,66 @@ impl Scanner<'_> {
                 }
             }
         }
+    }
+
+    /// Whether `NAME (` begins a function: then the rest up to the closing parenthesis is stepped over.
+    fn is_function_header(&mut self) -> bool {
+        let named = match (self.in_word, self.raw_words.as_slice()) {
+            (true, []) => true,
+            (true, [first]) | (false, [first]) => first == "function" || !self.in_word,
+            (false, [first, _]) => first == "function",
+            _ => false,
+        };
+        let rest = self.rest();
+        let blank = rest.len() - rest.trim_start_matches([' ', '\t']).len();
+        if !named || !rest[blank..].starts_with(')') {
+            return false;
+        }
+        if !self.in_word {
+            self.word = self.raw_words.pop().unwrap_or_default();
+        }
+        self.at += blank + 1;
+        true
+    }
+
+    /// The words of `NAME=( … )`, kept in one word with blanks between them.
+    fn array(&mut self) {
+        self.word.push('(');
+        let (mut quote, mut blank) = (None, true);
+        while let Some(c) = self.bump() {
+            match (quote, c) {
+                (None, ')') => break,
+                (None, '#') if blank => {
+                    let end = self.rest().find('\n').unwrap_or(self.rest().len());
+                    self.at += end;
+                    continue;
+                }
+                (None, '\n' | '\t' | '\r') => {
+                    self.word.push(' ');
+                    blank = true;
+                    continue;
+                }
+                (None, '\\') if self.rest().starts_with('\n') => {
+                    self.bump();
+                    continue;
+                }
+                (None, '\'' | '"') => quote = Some(c),
+                (None, '$') if self.rest().starts_with('(') => {
+                    self.bump();
+                    self.substitution(true);
+                    blank = false;
+                    continue;
+                }
+                (Some(open), c) if c == open => quote = None,
+                _ => {}
+            }
+            blank = quote.is_none() && c == ' ';
+            self.word.push(c);
+        }
+        if let Some(open) = quote {
+            self.word.push(open);
+        }
+        self.word.push(')');
     }
 
     fn fix_start(&mut self, line: usize) {

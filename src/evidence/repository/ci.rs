@@ -44,6 +44,13 @@ fn steps(node: &Node, lines: &[&str], depth: usize, found: &mut Vec<ScriptComman
                             let inner = command.dir.take();
                             command.dir = Some(inner.map_or_else(|| dir.into(), |inner| std::path::Path::new(dir).join(inner)));
                             command.dir_unknown |= dir.contains('$');
+                            let written = command.written_dir.take();
+                            let absolute = written.as_ref().is_some_and(|written| written.starts_with(['/', '$']));
+                            command.written_dir = match written {
+                                Some(written) if absolute => Some(written),
+                                Some(written) => Some(format!("{dir}/{written}")),
+                                None => Some(dir.to_owned()),
+                            };
                         }
                     }
                 } else {

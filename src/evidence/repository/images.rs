@@ -8,13 +8,16 @@ use std::{
 use super::{
     super::{
         bake::{self, BakeError, BakeOptions},
-        build_command::{self, BuildCommand, CommandError, ScriptCommand},
+        build_command::{self, BuildCommand, CommandError, ScriptCommand, UnrolledBuild, is_variable, unroll},
         build_target::{BuildTarget, ContextSource, Env, TypedEntry, normalize},
         compose::{self, ComposeError, ComposeOptions, ComposeProject},
+        glob::SourcePattern,
         interpolate::InterpolateError,
         yaml::{Node, Value},
     },
-    File, FileKind, Image, NamedBy, Problem, Repository, read,
+    File, FileKind, Image, NamedBy, Problem, Repository, ci,
+    matrix::{self, Matrix},
+    read,
     walk::shown,
 };
 
@@ -30,6 +33,7 @@ struct Planned {
     line: usize,
     end_line: usize,
     target: BuildTarget,
+    open: bool,
 }
 
 /// Finds the images, and adds the Dockerfiles that they name and the walk did not know by their names.
@@ -41,7 +45,8 @@ pub(super) fn find(repository: &mut Repository, cwd: &Path, whole_tree: bool) {
     commanded(repository, cwd, &mut planned, &mut problems);
     for file in &repository.files {
         if file.kind == FileKind::GitHub {
-            file.yaml.iter().for_each(|document| actions(document, file, &repository.root, &mut planned));
+            let matrices = matrix::of(file);
+            file.yaml.iter().for_each(|document| actions(document, file, &matrices, &repository.root, &mut planned));
         }
     }
     repository.problems.append(&mut problems);
@@ -49,11 +54,17 @@ pub(super) fn find(repository: &mut Repository, cwd: &Path, whole_tree: bool) {
         let named: BTreeSet<PathBuf> = planned.iter().filter_map(|image| image.target.dockerfile_path.clone()).collect();
         read::add(repository, named.into_iter().collect(), cwd);
     }
+    for image in &planned {
+        if let (Some(text), Some((path, key, line))) = (&image.target.dockerfile_inline, inline_key(image)) {
+            read::add_inline(repository, &path, &key, line, text, cwd);
+        }
+    }
     let mut seen: HashSet<(PathBuf, usize, String, String)> = HashSet::new();
     for image in planned {
         // A service of two projects is one image, unless they build it otherwise.
         let key = (image.file.clone(), image.line, format!("{:?}", image.by), format!("{:?}", image.target));
         let Some(file) = repository.at(&image.file).filter(|_| seen.insert(key)) else { continue };
+        let inline = image.target.dockerfile_inline.as_ref().and_then(|_| inline_key(&image)).map(|(_, key, _)| key);
         let target = image.target;
         let open = |text: &str| text.contains(['$', '`']);
         let typed = match &target.context {
@@ -61,9 +72,26 @@ pub(super) fn find(repository: &mut Repository, cwd: &Path, whole_tree: bool) {
             _ => false,
         };
         let known = !typed && !target.dockerfile.as_deref().is_some_and(open);
-        let dockerfile = target.dockerfile_path.as_deref().filter(|_| known).and_then(|path| repository.at(path));
-        repository.images.push(Image { by: image.by, file, line: image.line, end_line: image.end_line, target, dockerfile, known });
+        let dockerfile = inline.as_deref().or(target.dockerfile_path.as_deref()).filter(|_| known).and_then(|path| repository.at(path));
+        repository.images.push(Image {
+            by: image.by,
+            file,
+            line: image.line,
+            end_line: image.end_line,
+            target,
+            dockerfile,
+            known,
+            open: image.open,
+        });
     }
+}
+
+/// Where a Dockerfile that stands in a compose or bake file is: that file, the name that it goes by, and the line to look from.
+fn inline_key(image: &Planned) -> Option<(PathBuf, PathBuf, usize)> {
+    let place = image.target.place.as_ref()?;
+    let mut key = place.file.clone().into_os_string();
+    key.push(format!("#{}", image.target.name.as_deref().unwrap_or_default()));
+    Some((place.file.clone(), key.into(), place.line))
 }
 
 fn of_kind(repository: &Repository, kind: FileKind) -> BTreeMap<&Path, Vec<&File>> {
@@ -139,7 +167,7 @@ fn services(project: &ComposeProject, planned: &mut Vec<Planned>) {
         if let Some(target) = &service.build {
             let place = target.place.as_ref().unwrap_or(&service.place);
             let (file, line) = (place.file.clone(), place.line);
-            planned.push(Planned { by: NamedBy::Compose, file, line, end_line: line, target: target.clone() });
+            planned.push(Planned { by: NamedBy::Compose, file, line, end_line: line, target: target.clone(), open: false });
         }
     }
 }
@@ -168,7 +196,14 @@ fn baked(repository: &Repository, cwd: &Path, planned: &mut Vec<Planned>, proble
                 Some(Ok(targets)) => {
                     for target in targets {
                         let Some(place) = target.place.clone() else { continue };
-                        planned.push(Planned { by: NamedBy::Bake, file: place.file, line: place.line, end_line: place.line, target });
+                        planned.push(Planned {
+                            by: NamedBy::Bake,
+                            file: place.file,
+                            line: place.line,
+                            end_line: place.line,
+                            target,
+                            open: false,
+                        });
                     }
                 }
                 Some(Err(BakeError::NoTarget { .. })) | None => {}
@@ -184,29 +219,49 @@ fn targets(from: &Path, files: &[&File]) -> Result<Vec<BuildTarget>, BakeError> 
     bake::load(from, &options, &|_| None).map(|plan| plan.targets)
 }
 
-/// The build commands of scripts and CI steps.
+/// The build commands of scripts and CI steps, variables, loops and functions followed.
 fn commanded(repository: &Repository, cwd: &Path, planned: &mut Vec<Planned>, problems: &mut Vec<Problem>) {
     let mut count = 0;
+    let dockerfiles: Vec<&Path> =
+        repository.files.iter().filter(|file| file.kind == FileKind::Dockerfile).map(|file| file.absolute.as_path()).collect();
     for file in &repository.files {
-        for command in file.commands.iter().filter(|command| command.is_build()) {
+        let given: Vec<(String, String)> = match file.kind {
+            FileKind::GitHub | FileKind::GitLab => {
+                let mut variables = Vec::new();
+                file.yaml.iter().for_each(|document| ci::variables(document, &mut variables));
+                variables.into_iter().map(|variable| (variable.name, variable.value)).collect()
+            }
+            _ => Vec::new(),
+        };
+        let starts = starts(repository, file);
+        let matrices = matrix::of(file);
+        let glob = |pattern: &str| directories(&starts, &dockerfiles, pattern);
+        for build in unroll(&file.commands, &given, &glob) {
+            let command = &file.commands[build.command];
             count += 1;
             if count > MOST_COMMANDS {
                 let message = format!("the builds from here on were not looked at: there are more than {MOST_COMMANDS}");
                 problems.push(Problem { path: shown(&file.absolute, cwd), line: Some(command.line), message });
                 return;
             }
-            let Some(read) = resolve(repository, file, command) else { continue };
-            for target in read.targets {
-                let by = NamedBy::Command(read.client);
-                planned.push(Planned { by, file: file.absolute.clone(), line: command.line, end_line: command.end_line, target });
+            let mentions = build.words.iter().chain(&build.dir).any(|word| word.contains("matrix."));
+            for values in matrix::values(&matrices, command.line, mentions) {
+                let words: Vec<String> = build.words.iter().map(|word| matrix::fill(word, &values)).collect();
+                let dir = build.dir.as_deref().map(|dir| matrix::fill(dir, &values));
+                let build = UnrolledBuild { words, dir, ..build.clone() };
+                let open = build.words.iter().any(|word| is_variable(word));
+                let Some(read) = resolve(&starts, command, &build) else { continue };
+                for target in read.targets {
+                    let by = NamedBy::Command(read.client);
+                    planned.push(Planned { by, file: file.absolute.clone(), line: command.line, end_line: command.end_line, target, open });
+                }
             }
         }
     }
 }
 
-/// Reads a command from the directory in which its files are: a script may be run from the top of the repository, from its own
-/// directory or from the one above, and only what is there tells. A command that cannot be read builds nothing that is known.
-fn resolve(repository: &Repository, file: &File, command: &ScriptCommand) -> Option<BuildCommand> {
+/// Where a script may be run: at the top of the repository, in its own directory, or in the one above that.
+fn starts<'r>(repository: &'r Repository, file: &'r File) -> Vec<&'r Path> {
     let own = file.absolute.parent().unwrap_or(&repository.root);
     let ci = matches!(file.kind, FileKind::GitHub | FileKind::GitLab);
     let starts = [
@@ -214,37 +269,88 @@ fn resolve(repository: &Repository, file: &File, command: &ScriptCommand) -> Opt
         Some(own).filter(|_| !ci),
         own.parent().filter(|above| !ci && above.starts_with(&repository.root)),
     ];
+    starts.into_iter().flatten().collect()
+}
+
+/// The directories with a Dockerfile, or the Dockerfiles, that a pattern of a loop stands for: `services/*/`, `*/Dockerfile`.
+fn directories(starts: &[&Path], dockerfiles: &[&Path], pattern: &str) -> Vec<String> {
+    let parts: Vec<SourcePattern> = pattern.trim_start_matches("./").trim_end_matches('/').split('/').map(SourcePattern::new).collect();
+    let slash = if pattern.ends_with('/') { "/" } else { "" };
+    for start in starts {
+        let mut found = BTreeSet::new();
+        for path in dockerfiles.iter().filter_map(|path| path.strip_prefix(start).ok()) {
+            for candidate in [Some(path), path.parent()].into_iter().flatten() {
+                let names: Vec<String> = candidate.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+                let fits = names.len() == parts.len() && names.iter().zip(&parts).all(|(name, part)| part.matches(name));
+                if fits {
+                    found.insert(names.join("/") + slash);
+                }
+            }
+        }
+        if !found.is_empty() {
+            return found.into_iter().collect();
+        }
+    }
+    Vec::new()
+}
+
+/// Reads a command from the directory in which its files are: only what is there tells from where the script is run. Where the followed
+/// command leads to no file, the one as written counts, which leaves open what is built.
+fn resolve(starts: &[&Path], command: &ScriptCommand, build: &UnrolledBuild) -> Option<BuildCommand> {
+    let literal = build.dir.as_deref().filter(|dir| !dir.contains(['$', '`'])).map(Path::new);
+    let followed = literal.or(command.dir.as_deref());
+    let (best, found) = read_from(starts, followed, &build.words, &build.exported);
+    if found || (build.words == command.words && followed == command.dir.as_deref()) {
+        return best;
+    }
+    read_from(starts, command.dir.as_deref(), &command.words, &build.exported).0
+}
+
+/// Reads words from the first start where all Dockerfiles are; says whether there is one.
+fn read_from(starts: &[&Path], dir: Option<&Path>, words: &[String], exported: &[(String, String)]) -> (Option<BuildCommand>, bool) {
+    let by_command = |error: &CommandError| match error {
+        CommandError::Compose(error) | CommandError::Bake(BakeError::Compose(error)) => demanded(error),
+        _ => None,
+    };
+    // Variables that may hold options would count as contexts.
+    let plain: Vec<String> = words
+        .iter()
+        .enumerate()
+        .filter(|(at, word)| !(is_variable(word) && *at + 1 < words.len() && !words[at - at.min(&1)].starts_with('-')))
+        .map(|(_, word)| word.clone())
+        .collect();
     let mut best: Option<BuildCommand> = None;
-    for start in starts.into_iter().flatten() {
-        let dir = command.dir.as_ref().map_or_else(|| start.to_owned(), |dir| normalize(&start.join(dir)));
-        let by_command = |error: &CommandError| match error {
-            CommandError::Compose(error) | CommandError::Bake(BakeError::Compose(error)) => demanded(error),
-            _ => None,
+    for start in starts {
+        let dir = dir.map_or_else(|| (*start).to_owned(), |dir| normalize(&start.join(dir)));
+        let lookup = |name: &str| exported.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let parse = |words: &[String]| {
+            demanding(|env| build_command::parse_words(words, &dir, &|name: &str| lookup(name).or_else(|| env(name))), by_command)
         };
-        let Ok(read) = demanding(|env| build_command::parse_words(&command.words, &dir, env), by_command) else { continue };
+        let Ok(read) = parse(words).or_else(|_| parse(&plain)) else { continue };
         if read.targets.iter().all(|target| target.dockerfile_path.as_deref().is_none_or(Path::is_file)) {
-            return Some(read);
+            return (Some(read), true);
         }
         best.get_or_insert(read);
     }
-    best
+    (best, false)
 }
 
-/// The steps of a workflow that use `docker/build-push-action`.
-fn actions(node: &Node, file: &File, root: &Path, planned: &mut Vec<Planned>) {
+/// The steps of a workflow that use `docker/build-push-action` or `docker/bake-action`.
+fn actions(node: &Node, file: &File, matrices: &[Matrix], root: &Path, planned: &mut Vec<Planned>) {
     let mut todo = vec![node];
     while let Some(node) = todo.pop() {
         match &node.value {
             Value::Map(entries) => {
-                if node.get("uses").and_then(Node::as_text).is_some_and(|uses| uses.starts_with("docker/build-push-action@")) {
-                    let target = action(node.get("with"), file, root);
-                    planned.push(Planned {
-                        by: NamedBy::Action,
-                        file: file.absolute.clone(),
-                        line: node.line,
-                        end_line: last_line(node),
-                        target,
-                    });
+                let uses = node.get("uses").and_then(Node::as_text).unwrap_or_default();
+                let (builds, bakes) = (uses.starts_with("docker/build-push-action@"), uses.starts_with("docker/bake-action@"));
+                let runs = if builds || bakes { matrix::values(matrices, node.line, matrix::is_in(node)) } else { Vec::new() };
+                for values in runs {
+                    let with = node.get("with").map(|with| matrix::fill_node(with, &values));
+                    let targets = if builds { vec![action(with.as_ref(), file, root)] } else { bake_action(with.as_ref(), root) };
+                    for target in targets {
+                        let (line, end_line) = (node.line, last_line(node));
+                        planned.push(Planned { by: NamedBy::Action, file: file.absolute.clone(), line, end_line, target, open: false });
+                    }
                 }
                 todo.extend(entries.iter().rev().map(|entry| &entry.node));
             }
@@ -299,6 +405,32 @@ fn action(with: Option<&Node>, file: &File, root: &Path) -> BuildTarget {
     target.tags = items("tags").into_iter().map(|(_, tag)| tag).collect();
     target.place = with.map(|with| place(with.line));
     target
+}
+
+/// What `docker/bake-action` builds: it calls `docker buildx bake` with its inputs.
+fn bake_action(with: Option<&Node>, root: &Path) -> Vec<BuildTarget> {
+    let text = |name: &str| with.and_then(|with| with.get(name)).and_then(Node::as_text).unwrap_or_default();
+    let items = |name: &str| {
+        let items = text(name).lines().flat_map(|line| line.split(',')).map(str::trim).filter(|item| !item.is_empty());
+        items.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut words: Vec<String> = ["docker", "buildx", "bake"].map(str::to_owned).to_vec();
+    for file in items("files") {
+        words.extend(["--file".to_owned(), file]);
+    }
+    // A value of `set` may hold commas.
+    for set in text("set").lines().map(str::trim).filter(|set| !set.is_empty()) {
+        words.extend(["--set".to_owned(), set.to_owned()]);
+    }
+    for flag in ["no-cache", "pull"] {
+        if text(flag) == "true" {
+            words.push(format!("--{flag}"));
+        }
+    }
+    words.extend(items("targets"));
+    let local = |dir: &&str| !dir.is_empty() && !dir.contains(['$', '{']);
+    let dir = [text("workdir"), text("source")].into_iter().find(local).map_or_else(|| root.to_owned(), |dir| normalize(&root.join(dir)));
+    build_command::parse_words(&words, &dir, &|_| None).map(|command| command.targets).unwrap_or_default()
 }
 
 /// The last line that a node says it is on.

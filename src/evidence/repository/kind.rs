@@ -11,6 +11,9 @@ pub(super) fn by_name(relative: &str) -> Option<FileKind> {
     if is_dockerfile(&lower) {
         return Some(FileKind::Dockerfile);
     }
+    if lower == "daemon.json" {
+        return Some(FileKind::Daemon);
+    }
     let (stem, extension) = lower.rsplit_once('.').unwrap_or((lower.as_str(), ""));
     match extension {
         "sh" | "bash" | "ksh" | "zsh" => Some(FileKind::Script),
@@ -127,7 +130,7 @@ mod tests {
 
     #[test]
     fn names() {
-        use FileKind::{Bake, Compose, Dockerfile, Dotenv, GitHub, GitLab, Jenkinsfile, Makefile, Script};
+        use FileKind::{Bake, Compose, Daemon, Dockerfile, Dotenv, GitHub, GitLab, Jenkinsfile, Makefile, Script};
         for (path, kind) in [
             ("Dockerfile", Some(Dockerfile)),
             ("api/Dockerfile.prod", Some(Dockerfile)),
@@ -146,6 +149,7 @@ mod tests {
             ("docker-bake.hcl", Some(Bake)),
             ("docker-bake.override.json", Some(Bake)),
             ("bakery.json", None),
+            ("etc/docker/daemon.json", Some(Daemon)),
             ("Dockerfile.yaml", None),
             ("api.Dockerfile.prod", Some(Dockerfile)),
             ("terraform.hcl", None),

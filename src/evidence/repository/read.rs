@@ -33,7 +33,7 @@ pub(super) fn repository(path: &Path, cwd: &Path) -> io::Result<Repository> {
         absolute.parent().map_or(absolute.clone(), Path::to_owned)
     };
     files.sort_by(|a, b| a.absolute.cmp(&b.absolute));
-    let mut repository = Repository { root, files, images: Vec::new(), problems };
+    let mut repository = Repository { root, files, problems, ..Repository::default() };
     images::find(&mut repository, cwd, metadata.is_dir());
     repository.problems.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     repository.problems.dedup();
@@ -96,10 +96,10 @@ pub(super) fn file(path: &Path, kind: Option<FileKind>, cwd: &Path, problems: &m
         FileKind::Script | FileKind::Dotenv => file.commands = commands_in_script(&file.text, 1),
         FileKind::Makefile => file.commands = commands_in_script(&ci::makefile(&file.text), 1),
         FileKind::Jenkinsfile => file.commands = commands_in_script(&ci::jenkinsfile(&file.text), 1),
-        FileKind::Compose | FileKind::GitHub | FileKind::GitLab => match yaml::parse(&file.text, 0) {
+        FileKind::Compose | FileKind::GitHub | FileKind::GitLab | FileKind::Daemon => match yaml::parse(&file.text, 0) {
             Ok(documents) => {
                 file.yaml = documents;
-                if kind != FileKind::Compose {
+                if matches!(kind, FileKind::GitHub | FileKind::GitLab) {
                     file.commands = ci::commands(&file.text, &file.yaml);
                 }
             }
@@ -120,6 +120,41 @@ fn bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     fs::File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= LARGEST_FILE).then_some(bytes))
+}
+
+/// Adds the Dockerfile that stands in a compose or bake file, under the file's own name: its lines are the file's. `key` tells it from
+/// others of the same file. What BuildKit would refuse is a problem.
+pub(super) fn add_inline(repository: &mut Repository, path: &Path, key: &Path, line: usize, text: &str, cwd: &Path) {
+    let Some(source) = repository.at(path).map(|id| repository.file(id).text.clone()) else { return };
+    if repository.at(key).is_some() {
+        return;
+    }
+    let Some(first) = text.lines().map(str::trim).find(|line| !line.is_empty()) else { return };
+    let blank = text.lines().take_while(|line| line.trim().is_empty()).count();
+    let at = source.lines().skip(line.saturating_sub(1)).position(|candidate| candidate.contains(first));
+    let above = at.map_or(0, |at| (line.saturating_sub(1) + at).saturating_sub(blank));
+    let padded = "\n".repeat(above) + text;
+    match Dockerfile::parse(padded.as_bytes()) {
+        Ok(dockerfile) => {
+            let file = File {
+                path: shown(path, cwd),
+                absolute: key.to_owned(),
+                kind: FileKind::Dockerfile,
+                text: source,
+                exact: false,
+                dockerfile: Some(dockerfile),
+                yaml: Vec::new(),
+                commands: Vec::new(),
+                suppressions: Vec::new(),
+            };
+            let at = repository.files.partition_point(|known| known.absolute < file.absolute);
+            repository.files.insert(at, file);
+        }
+        Err(error) => {
+            let message = format!("BuildKit refuses this Dockerfile: {error}");
+            repository.problems.push(Problem { path: shown(path, cwd), line: Some(error.line), message });
+        }
+    }
 }
 
 /// Adds files that other files name, unless they are there, outside of the tree, or no ordinary files.

@@ -152,3 +152,62 @@ fn one_file_by_its_name() {
     assert_eq!((paths(&repository), repository.files[0].kind), (vec!["odd"], FileKind::Dockerfile));
     assert!(Repository::read(Path::new("none"), tree.0.path()).is_err());
 }
+
+#[test]
+fn loops_functions_and_exports() {
+    let script = "#!/bin/bash\nSERVICES=(auth user)\nexport GIT_SHA=$(git rev-parse HEAD)\nbuild() {\n  docker build -f \"services/$1/Dockerfile\" $EXTRA -t \"$1\" .\n}\nfor s in \"${SERVICES[@]}\"; do\n  build \"$s\"\ndone\ndocker compose build\nfor d in services/*/; do docker build -f $d/Dockerfile $d; done\n";
+    let tree = Tree::new(&[
+        ("services/auth/Dockerfile", FROM),
+        ("services/user/Dockerfile", FROM),
+        ("compose.yaml", "services:\n  auth:\n    build:\n      context: services/auth\n      args:\n        - GIT_SHA\n"),
+        ("scripts/build.sh", script),
+    ]);
+    let repository = tree.read();
+    assert!(repository.problems.is_empty(), "{:?}", repository.problems);
+    let expected = [
+        ("Compose compose.yaml:2", "services/auth/Dockerfile"),
+        ("Command(Docker) scripts/build.sh:5", "services/auth/Dockerfile"),
+        ("Command(Docker) scripts/build.sh:5", "services/user/Dockerfile"),
+        ("Command(Compose) scripts/build.sh:10", "services/auth/Dockerfile"),
+        ("Command(Docker) scripts/build.sh:11", "services/auth/Dockerfile"),
+        ("Command(Docker) scripts/build.sh:11", "services/user/Dockerfile"),
+    ];
+    assert_eq!(images(&repository), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    assert!(repository.images[1].open && !repository.images[4].open);
+    assert_eq!(repository.images[3].target.arg("GIT_SHA"), Some("$(git rev-parse HEAD)"));
+}
+
+#[test]
+fn inline_dockerfiles_and_bake_actions() {
+    let tree = Tree::new(&[
+        (
+            "compose.yaml",
+            "services:\n  a:\n    build:\n      context: .\n      dockerfile_inline: |\n        FROM busybox\n        # bklog: ignore[inline-cache] x\n        COPY . .\n  b:\n    build:\n      context: .\n      dockerfile_inline: \"RUN x\"\n",
+        ),
+        ("docker-bake.hcl", "target \"web\" {\n  context = \"web\"\n}\n"),
+        ("web/Dockerfile", FROM),
+        (
+            ".github/workflows/ci.yml",
+            "jobs:\n  a:\n    steps:\n      - uses: docker/bake-action@v6\n        with:\n          source: .\n          targets: web\n          set: |\n            *.args.A=1\n",
+        ),
+    ]);
+    let repository = tree.read();
+    let found = images(&repository);
+    assert!(found.contains(&("Compose compose.yaml:2".to_owned(), "compose.yaml".to_owned())), "{found:?}");
+    assert!(found.contains(&("Action .github/workflows/ci.yml:4".to_owned(), "web/Dockerfile".to_owned())), "{found:?}");
+    assert_eq!(repository.images.last().unwrap().target.arg("A"), Some("1"));
+    let (_, file, dockerfile) = repository.dockerfiles().find(|(_, file, _)| file.path == "compose.yaml").unwrap();
+    assert_eq!(dockerfile.stages[0].commands[0].line, 8);
+    assert_eq!(file.lines(8, 8), ["        COPY . ."]);
+    let problems: Vec<_> = repository.problems.iter().map(|problem| (problem.path.as_str(), problem.line)).collect();
+    assert_eq!(problems, [("compose.yaml", Some(12))]);
+}
+
+#[test]
+fn a_matrix_is_many_builds() {
+    let workflow = "jobs:\n  a:\n    strategy:\n      matrix:\n        service: [auth, user]\n    steps:\n      - uses: docker/build-push-action@v6\n        with:\n          context: services/${{ matrix.service }}\n      - run: docker build -t ${{ matrix.service }} services/${{ matrix.service }}\n";
+    let tree = Tree::new(&[("services/auth/Dockerfile", FROM), ("services/user/Dockerfile", FROM), (".github/workflows/ci.yml", workflow)]);
+    let built: Vec<String> = images(&tree.read()).into_iter().map(|(_, dockerfile)| dockerfile).collect();
+    let both = ["services/auth/Dockerfile", "services/user/Dockerfile"];
+    assert_eq!(built, [both, both].concat());
+}

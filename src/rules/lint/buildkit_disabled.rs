@@ -17,7 +17,7 @@ static META: Meta = Meta {
     docs: Docs {
         finds: "\
 `DOCKER_BUILDKIT` set to a false value (`0`, `false`, `f`) in a script, a CI file, an environment file or the `environment` of a compose
-service, and `COMPOSE_DOCKER_CLI_BUILD` likewise, which only docker-compose 1 reads.",
+service, and `COMPOSE_DOCKER_CLI_BUILD` likewise, which only docker-compose 1 reads. A `daemon.json` whose `features` say `\"buildkit\": false`.",
         matters: "\
 The builder that was before BuildKit sends the whole context for every build, builds stages that nobody needs, one after another, and knows
 neither cache mounts nor secrets nor `--cache-to`. Its log has other lines: most of what `bklog check` can prove, it cannot prove there. It is
@@ -49,6 +49,16 @@ impl Rule for BuildkitDisabled {
 impl FileRule for BuildkitDisabled {
     fn check_files(&self, facts: &FileFacts<'_>, out: &mut Findings<'_>) {
         for file in &facts.repository.files {
+            let features = file.yaml.iter().filter(|_| file.kind == FileKind::Daemon).filter_map(|document| document.get("features"));
+            for entry in features.filter_map(|features| features.entry("buildkit")) {
+                if entry.node.as_text() == Some("false") {
+                    let draft = Draft::new("BuildKit is switched off for every build of this daemon").confidence(Confidence::Certain);
+                    out.add(
+                        &META,
+                        draft.in_file(file, entry.line, entry.line).help("take it out; docker 23 and newer has it on by itself"),
+                    );
+                }
+            }
             for variable in file.variables() {
                 if !SWITCHES.contains(&variable.name.as_str()) || !is_false(&variable.value) {
                     continue;
@@ -90,6 +100,7 @@ mod tests {
             (".gitlab-ci.yml", "variables:\n  DOCKER_BUILDKIT: \"0\"\n"),
             ("compose.yaml", "services:\n  ci:\n    image: docker\n    environment:\n      - DOCKER_BUILDKIT=0\n"),
             (".env", "COMPOSE_DOCKER_CLI_BUILD=0\n"),
+            ("host/daemon.json", "{\n  \"features\": {\n    \"buildkit\": false\n  }\n}\n"),
         ]);
         assert_eq!(
             tree.found("buildkit-disabled"),
@@ -101,6 +112,7 @@ mod tests {
                 "compose.yaml:5: warning: BuildKit is switched off: DOCKER_BUILDKIT=0",
                 "deploy.sh:2: warning: BuildKit is switched off: DOCKER_BUILDKIT=0",
                 "deploy.sh:3: warning: BuildKit is switched off: DOCKER_BUILDKIT=false",
+                "host/daemon.json:3: warning: BuildKit is switched off for every build of this daemon",
             ]
         );
     }

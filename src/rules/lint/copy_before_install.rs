@@ -145,7 +145,7 @@ static INSTALL: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 /// The install in a RUN, as written.
-fn install(command: &Command) -> Option<String> {
+pub(super) fn install(command: &Command) -> Option<String> {
     let CommandKind::Run(run) = &command.kind else { return None };
     let texts = run.arguments.join(" ");
     let heredocs = command.heredocs.iter().flat_map(|heredoc| heredoc.content.lines());

@@ -32,7 +32,8 @@ impl Tree {
 
     /// All findings, suppressed ones too.
     pub(in crate::rules) fn findings(&self) -> Vec<Finding> {
-        let repository = Repository::read(Path::new("."), self.dir.path()).unwrap();
+        let mut repository = Repository::read(Path::new("."), self.dir.path()).unwrap();
+        repository.check_scripts();
         let policy = policy::parse(&self.policy, Path::new("bklog.toml"), &crate::rules::names()).unwrap();
         judge_files(&FileFacts { repository: &repository, policy: &policy }, "2026-11-21", &[])
     }

@@ -1,0 +1,3 @@
+import auth
+
+print("auth", auth.check("x"))

@@ -1,0 +1,3 @@
+import auth
+
+print("job-management", auth.check("x"))

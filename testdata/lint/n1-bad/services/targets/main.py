@@ -1,0 +1,3 @@
+import auth
+
+print("targets", auth.check("x"))

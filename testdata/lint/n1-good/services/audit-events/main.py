@@ -1,0 +1,3 @@
+import auth
+
+print("audit-events", auth.check("x"))

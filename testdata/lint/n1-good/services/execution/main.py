@@ -1,0 +1,3 @@
+import auth
+
+print("execution", auth.check("x"))

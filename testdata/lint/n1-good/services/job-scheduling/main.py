@@ -1,0 +1,3 @@
+import auth
+
+print("job-scheduling", auth.check("x"))

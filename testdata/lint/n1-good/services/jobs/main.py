@@ -1,0 +1,3 @@
+import auth
+
+print("jobs", auth.check("x"))

@@ -1,0 +1,3 @@
+import auth
+
+print("notification", auth.check("x"))

@@ -1,0 +1,3 @@
+import auth
+
+print("target-discovery", auth.check("x"))

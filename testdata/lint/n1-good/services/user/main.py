@@ -1,0 +1,3 @@
+import auth
+
+print("user", auth.check("x"))

@@ -1,0 +1,9 @@
+FROM node:22-alpine@sha256:a3c9a3c9a3c9a3c9a3c9a3c9a3c9a3c9a3c9a3c9a3c9a3c9a3c9a3c9a3c9a3c9
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci
+COPY . .
+ARG CACHEBUST=1
+RUN echo "Build timestamp: $CACHEBUST"
+USER node
+CMD ["node", "index.js"]
