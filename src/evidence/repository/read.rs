@@ -33,7 +33,7 @@ pub(super) fn repository(path: &Path, cwd: &Path) -> io::Result<Repository> {
         absolute.parent().map_or(absolute.clone(), Path::to_owned)
     };
     files.sort_by(|a, b| a.absolute.cmp(&b.absolute));
-    let mut repository = Repository { root, files, images: Vec::new(), problems };
+    let mut repository = Repository { root, files, images: Vec::new(), problems, ..Repository::default() };
     images::find(&mut repository, cwd, metadata.is_dir());
     repository.problems.sort_by(|a, b| (&a.path, a.line).cmp(&(&b.path, b.line)));
     repository.problems.dedup();
@@ -78,6 +78,7 @@ pub(super) fn file(path: &Path, kind: Option<FileKind>, cwd: &Path, problems: &m
         yaml: Vec::new(),
         commands: Vec::new(),
         suppressions: Vec::new(),
+        line_spans: std::sync::OnceLock::new(),
     };
     let mut malformed = Vec::new();
     if kind == FileKind::Dockerfile {
@@ -90,7 +91,7 @@ pub(super) fn file(path: &Path, kind: Option<FileKind>, cwd: &Path, problems: &m
             Err(error) => problem(Some(error.line), format!("BuildKit refuses this Dockerfile: {error}")),
         }
     } else {
-        (file.suppressions, malformed) = suppressions::read(&file.text, kind == FileKind::Bake);
+        (file.suppressions, malformed) = suppressions::read(&file.text, matches!(kind, FileKind::Bake | FileKind::Manifest));
     }
     match kind {
         FileKind::Script | FileKind::Dotenv => file.commands = commands_in_script(&file.text, 1),
@@ -107,7 +108,7 @@ pub(super) fn file(path: &Path, kind: Option<FileKind>, cwd: &Path, problems: &m
             Err(_) if kind == FileKind::Compose => {}
             Err(error) => problem(None, format!("cannot be read: {error}")),
         },
-        FileKind::Dockerfile | FileKind::Bake => {}
+        FileKind::Dockerfile | FileKind::Bake | FileKind::Manifest => {}
     }
     for line in malformed {
         problem(Some(line), "this comment silences nothing: write # bklog: ignore[RULE] REASON".to_owned());
