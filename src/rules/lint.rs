@@ -3,12 +3,20 @@
 //! A rule implements [`FileRule`] and stands in [`FILE_RULES`], one line each. It looks at [`FileFacts`] and adds a
 //! [`super::Draft`] for each finding, with its place ([`super::Draft::in_file`]) and what to do. `testing` has what its tests need.
 
+pub mod apt_update_alone;
 pub mod buildkit_disabled;
+mod copies;
 pub mod copy_before_install;
+pub mod dependency_outside_context;
+pub mod edits;
+pub mod secret_build_arg;
+pub mod secret_in_context;
+mod sync_files;
 #[cfg(test)]
 pub(super) mod testing;
+pub mod weak_dockerignore;
 
-use super::{Findings, Rule, inline_cache};
+use super::{Findings, Rule, inline_cache, stale_base, stale_run, sync_blind_spot};
 use crate::{evidence::repository::Repository, policy::Policy};
 
 /// What rules about files judge from.
@@ -27,5 +35,16 @@ pub trait FileRule: Rule {
 }
 
 /// The rules about files, in the order in which `bklog explain` lists them.
-pub static FILE_RULES: &[&dyn FileRule] =
-    &[&buildkit_disabled::BuildkitDisabled, &copy_before_install::CopyBeforeInstall, &inline_cache::InlineCache];
+pub static FILE_RULES: &[&dyn FileRule] = &[
+    &buildkit_disabled::BuildkitDisabled,
+    &copy_before_install::CopyBeforeInstall,
+    &inline_cache::InlineCache,
+    &weak_dockerignore::WeakDockerignore,
+    &secret_in_context::SecretInContext,
+    &secret_build_arg::SecretBuildArg,
+    &apt_update_alone::AptUpdateAlone,
+    &dependency_outside_context::DependencyOutsideContext,
+    &sync_blind_spot::SyncBlindSpot,
+    &stale_run::StaleRun,
+    &stale_base::StaleBase,
+];
