@@ -7,6 +7,7 @@ mod commands;
 mod error;
 pub mod exit_code;
 mod explain;
+mod fixing;
 mod judging;
 mod lint;
 mod live;
