@@ -6,6 +6,7 @@ mod cli;
 mod format;
 mod limits;
 mod lint;
+mod lint_limits;
 mod printer;
 mod printer_model;
 mod records;
