@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::{
     error::CliError,
+    fixing,
     reporting::{CheckFormat, LintReportArgs, known, today},
 };
 use crate::{
@@ -31,6 +32,14 @@ pub(super) struct LintArgs {
     #[arg(value_name = "DIR", default_value = ".")]
     path: PathBuf,
 
+    /// Mend what can be mended safely, show the diff, and report what is left
+    #[arg(long)]
+    fix: bool,
+
+    /// With --fix: show the diff and change nothing. `bklog lint --fix --dry-run | git apply` does the same as --fix
+    #[arg(long, requires = "fix")]
+    dry_run: bool,
+
     #[command(flatten)]
     report: LintReportArgs,
 }
@@ -41,13 +50,32 @@ const MOST_PROBLEMS: usize = 50;
 /// Runs the command.
 pub(super) fn run(args: &LintArgs, color: anstream::ColorChoice) -> Result<u8, CliError> {
     let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-    let mut repository = Repository::read(&args.path, &cwd).map_err(|cause| CliError::Repository { path: args.path.clone(), cause })?;
-    if repository.files.is_empty() && repository.problems.is_empty() {
+    let read = || {
+        let mut repository = Repository::read(&args.path, &cwd).map_err(|cause| CliError::Repository { path: args.path.clone(), cause })?;
+        repository.check_scripts();
+        Ok::<_, CliError>(repository)
+    };
+    let mut repository = read()?;
+    if repository.nothing_is_built() && repository.problems.is_empty() {
         return Err(CliError::NothingToLint(args.path.clone()));
     }
-    repository.check_scripts();
     let policy = args.report.policy(&repository.root)?;
-    let findings = judge_files(&FileFacts { repository: &repository, policy: &policy }, &today(), &known(&policy)?);
+    let (today, known) = (today(), known(&policy)?);
+    let mut findings = judge_files(&FileFacts { repository: &repository, policy: &policy }, &today, &known);
+    if args.fix {
+        let to_stdout = args.dry_run || args.report.format == CheckFormat::Text;
+        let terminal = if to_stdout { console::Term::stdout().is_term() } else { console::Term::stderr().is_term() };
+        let shown = fixing::Shown { to_stdout, terminal, color };
+        let changed = fixing::run(&repository, &findings, args.dry_run, &redactor(&repository, &policy), shown)?;
+        if args.dry_run {
+            let report = CheckReport::of_files("", 0, findings, Vec::new(), &redactor(&repository, &policy));
+            return Ok(args.report.exit_code(&report));
+        }
+        if changed > 0 {
+            repository = read()?;
+            findings = judge_files(&FileFacts { repository: &repository, policy: &policy }, &today, &known);
+        }
+    }
     let root = args.path.to_string_lossy();
     // A Dockerfile inside another file is no file of its own.
     let count = repository.files.iter().map(|file| file.path.as_str()).collect::<HashSet<_>>().len();

@@ -10,6 +10,7 @@ mod earlier;
 mod error;
 pub mod exit_code;
 mod explain;
+mod fixing;
 #[cfg(feature = "history")]
 mod history;
 mod judging;

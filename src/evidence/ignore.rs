@@ -19,7 +19,7 @@ use super::go_match::clean;
 /// Longest line that Go's `bufio.Scanner` reads, with its line end.
 const MAX_LINE: usize = 64 * 1024;
 /// Largest ignore file that is read. BuildKit's own limit is that of a gRPC message, 16 MiB.
-const MAX_FILE: usize = 16 * 1024 * 1024;
+pub(super) const MAX_FILE: usize = 16 * 1024 * 1024;
 /// Most patterns that need a regular expression: each can take some kilobytes of memory.
 const MAX_COMPLEX: usize = 20_000;
 
@@ -130,6 +130,11 @@ impl IgnoreRules {
     /// Whether there is no rule at all.
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
+    }
+
+    /// How many rules there are.
+    pub fn len(&self) -> usize {
+        self.patterns.len()
     }
 
     /// Whether some rule begins with `!`.

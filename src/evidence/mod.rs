@@ -16,6 +16,8 @@ mod go_regex;
 pub mod ignore;
 pub mod image;
 pub mod interpolate;
+pub mod local_dependencies;
+pub mod mtimes;
 pub mod remote_code;
 pub mod repository;
 pub mod yaml;

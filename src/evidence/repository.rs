@@ -15,11 +15,15 @@ mod syntax;
 mod tests;
 mod walk;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
 
 use super::{
     build_command::{ClientKind, ScriptCommand},
     build_target::BuildTarget,
+    context::survey::{Survey, Surveys},
     dockerfile::{Dockerfile, Suppression},
     yaml::Node,
 };
@@ -49,6 +53,8 @@ pub struct Repository {
     pub problems: Vec<Problem>,
     /// Scripts that their shell would refuse; empty before [`Repository::check_scripts`].
     pub syntax: Vec<SyntaxError>,
+    /// What the build contexts hold, each looked at when it is first asked for.
+    surveys: Surveys,
 }
 
 /// A file of a repository, by its place in [`Repository::files`].
@@ -78,6 +84,8 @@ pub enum FileKind {
     Dotenv,
     /// The settings of a docker daemon: `daemon.json`.
     Daemon,
+    /// A file that names dependencies: `requirements.txt`, `package.json`, `pyproject.toml`, `Cargo.toml`, `go.mod`.
+    Manifest,
 }
 
 /// A file, read. What its kind does not have is empty.
@@ -101,6 +109,8 @@ pub struct File {
     pub commands: Vec<ScriptCommand>,
     /// `# bklog: ignore[rule] reason` comments.
     pub suppressions: Vec<Suppression>,
+    /// Where its lines are, found when one is first asked for.
+    pub(crate) line_spans: OnceLock<Vec<std::ops::Range<usize>>>,
 }
 
 /// A variable that a file sets: in a script, in `env:`, `environment:` or `variables:`.
@@ -188,6 +198,11 @@ impl Repository {
         syntax::check(self);
     }
 
+    /// True where no file says that an image is built: there is nothing to judge.
+    pub fn nothing_is_built(&self) -> bool {
+        self.files.iter().all(|file| file.kind == FileKind::Manifest)
+    }
+
     /// The file of an id.
     pub fn file(&self, id: FileId) -> &File {
         &self.files[id.0]
@@ -231,6 +246,13 @@ impl Repository {
         found
     }
 
+    /// What a build context holds, as the ignore file leaves it that it has with a Dockerfile. `None` where it is outside of the
+    /// repository, no directory, or too much to look at, and where its ignore file cannot be read.
+    pub fn survey(&self, context: &Path, dockerfile: &File) -> Option<Arc<Survey>> {
+        // What is above may be the whole disk.
+        context.starts_with(&self.root).then(|| self.surveys.of(context, Some(&dockerfile.absolute)))?
+    }
+
     /// A path as reports show it.
     pub fn shown(&self, path: &Path, cwd: &Path) -> String {
         walk::shown(path, cwd)
@@ -238,32 +260,43 @@ impl Repository {
 }
 
 impl File {
+    /// The bytes of each line in [`File::text`], without its line end.
+    fn spans(&self) -> &[std::ops::Range<usize>] {
+        self.line_spans.get_or_init(|| {
+            let mut start = 0;
+            let mut spans = Vec::new();
+            for text in self.text.split_inclusive('\n') {
+                let bare = text.strip_suffix('\n').unwrap_or(text);
+                let bare = bare.strip_suffix('\r').unwrap_or(bare);
+                spans.push(start..start + bare.len());
+                start += text.len();
+            }
+            spans
+        })
+    }
+
+    /// A line, from 1, without its line end; empty where there is none.
+    pub fn line(&self, line: usize) -> &str {
+        self.text.get(self.span_of_line(line)).unwrap_or_default()
+    }
+
     /// The lines from `line` to `end_line`, a few at most, without blanks at their ends.
     pub fn lines(&self, line: usize, end_line: usize) -> Vec<String> {
         const MOST: usize = 6;
-        let count = end_line.saturating_sub(line).saturating_add(1).min(MOST);
-        self.text.lines().skip(line.saturating_sub(1)).take(count).map(|text| text.trim_end().to_owned()).collect()
+        let last = end_line.min(line.saturating_add(MOST - 1)).min(self.spans().len());
+        (line.max(1)..=last).map(|line| self.line(line).trim_end().to_owned()).collect()
     }
 
     /// The first line of a range that holds a text; the first of the range where none does.
     pub fn line_with(&self, line: usize, end_line: usize, text: &str) -> usize {
-        let count = end_line.saturating_sub(line) + 1;
-        let mut lines = self.text.lines().skip(line.saturating_sub(1)).take(count);
-        lines.position(|candidate| candidate.contains(text)).map_or(line, |at| line + at)
+        let last = end_line.min(self.spans().len());
+        (line..=last).find(|candidate| self.line(*candidate).contains(text)).unwrap_or(line)
     }
 
     /// The bytes of a line in [`File::text`], without its line end; empty at the end of the text where there is no such line.
     pub fn span_of_line(&self, line: usize) -> std::ops::Range<usize> {
-        let mut start = 0;
-        for (at, text) in self.text.split_inclusive('\n').enumerate() {
-            if at + 1 == line {
-                let bare = text.strip_suffix('\n').unwrap_or(text);
-                let bare = bare.strip_suffix('\r').unwrap_or(bare);
-                return start..start + bare.len();
-            }
-            start += text.len();
-        }
-        start..start
+        let end = self.text.len();
+        line.checked_sub(1).and_then(|at| self.spans().get(at)).cloned().unwrap_or(end..end)
     }
 
     /// The variables that the file sets, in scripts and CI steps and in the `env`, `environment` and `variables` of YAML.

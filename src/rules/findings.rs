@@ -1,9 +1,11 @@
 //! Findings as rules make them, and what the settings and comments say of them.
 
+use std::collections::{BTreeMap, HashMap};
+
 use super::{BuildFacts, Confidence, Facts, FileFacts, Finding, Fix, InLog, Location, Meta, Severity, SourceFile};
 use crate::{build::Step, evidence::repository::File, policy::Policy, redact::names::wildcard};
 
-/// More findings of one rule than this are counted no more: nobody reads them, and memory must stay bounded.
+/// More findings of one rule than this are counted, not kept: nobody reads them, and memory must stay bounded.
 const MOST_OF_A_RULE: usize = 500;
 
 /// A finding in the making.
@@ -128,12 +130,14 @@ impl Draft {
 pub struct Findings<'a> {
     policy: &'a Policy,
     found: Vec<Finding>,
+    /// By rule: how many there are, and how bad the worst is of those that are not kept.
+    counts: BTreeMap<&'static str, (usize, Severity)>,
 }
 
 impl<'a> Findings<'a> {
     /// Makes an empty list under these settings.
     pub fn new(policy: &'a Policy) -> Self {
-        Self { policy, found: Vec::new() }
+        Self { policy, found: Vec::new(), counts: BTreeMap::new() }
     }
 
     /// Adds a finding, unless the settings turn its rule off.
@@ -143,7 +147,10 @@ impl<'a> Findings<'a> {
             Some(Some(severity)) => severity,
             None => draft.severity.unwrap_or(rule.severity),
         };
-        if self.found.iter().filter(|finding| finding.rule == rule.name).count() >= MOST_OF_A_RULE {
+        let (count, worst) = self.counts.entry(rule.name).or_insert((0, Severity::Note));
+        *count += 1;
+        if *count > MOST_OF_A_RULE {
+            *worst = severity.max(*worst);
             return;
         }
         self.found.push(Finding {
@@ -173,7 +180,10 @@ impl<'a> Findings<'a> {
     /// The findings, the worst first, with what suppresses them. `today` is `YYYY-MM-DD`; `known` are the fingerprints of the baseline
     /// file; `comment` gives the comment that silences a finding.
     pub fn finish(self, today: &str, known: &[String], comment: impl Fn(&Finding) -> Option<String>) -> Vec<Finding> {
-        let Self { policy, mut found } = self;
+        let Self { policy, mut found, counts } = self;
+        found.extend(
+            counts.into_iter().filter(|(_, (count, _))| *count > MOST_OF_A_RULE).map(|(rule, (count, worst))| more(rule, count, worst)),
+        );
         for finding in &mut found {
             finding.suppressed = comment(finding)
                 .or_else(|| accepted(finding, policy, today))
@@ -188,6 +198,23 @@ impl<'a> Findings<'a> {
             (b.severity, b.confidence).cmp(&(a.severity, a.confidence)).then_with(by_place)
         });
         found
+    }
+}
+
+/// Says how many findings of a rule are not listed. It is as bad as the worst of them, so that the exit code is the same.
+fn more(rule: &'static str, count: usize, worst: Severity) -> Finding {
+    Finding {
+        rule,
+        severity: worst,
+        confidence: Confidence::Certain,
+        in_log: None,
+        location: None,
+        message: format!("there are more than {MOST_OF_A_RULE} findings of this rule: the others are not listed"),
+        evidence: vec![format!("{count} in all, {} not listed", count - MOST_OF_A_RULE)],
+        files: Vec::new(),
+        help: "mend or silence these, or turn the rule off with [rules] in bklog.toml".to_owned(),
+        fix: None,
+        suppressed: None,
     }
 }
 
@@ -258,13 +285,16 @@ pub fn judge_files(facts: &FileFacts<'_>, today: &str, known: &[String]) -> Vec<
     for rule in super::FILE_RULES {
         rule.check_files(facts, &mut findings);
     }
-    findings.finish(today, known, |finding| comment_in_file(finding, facts))
+    // A file that says nothing to bklog need not be looked at for every finding.
+    let speaking = facts.repository.files.iter().filter(|file| !file.suppressions.is_empty());
+    let files: HashMap<&str, &File> = speaking.map(|file| (file.path.as_str(), file)).collect();
+    findings.finish(today, known, |finding| comment_in_file(finding, &files))
 }
 
 /// The reason of a `bklog: ignore[rule]` comment for the lines that a finding is about.
-fn comment_in_file(finding: &Finding, facts: &FileFacts<'_>) -> Option<String> {
+fn comment_in_file(finding: &Finding, files: &HashMap<&str, &File>) -> Option<String> {
     let location = finding.location.as_ref()?;
-    let file = facts.repository.files.iter().find(|file| file.path == location.path)?;
+    let file = files.get(location.path.as_str())?;
     let within = |line: usize| (location.line..=location.end_line).contains(&u32::try_from(line).unwrap_or(u32::MAX));
     let found = file
         .suppressions
@@ -272,4 +302,26 @@ fn comment_in_file(finding: &Finding, facts: &FileFacts<'_>) -> Option<String> {
         .find(|comment| comment.applies_to.is_some_and(within) && comment.rules.iter().any(|rule| rule == finding.rule))?;
     let reason = if found.reason.is_empty() { "no reason given" } else { &found.reason };
     Some(format!("{}:{}: {reason}", file.path, found.line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_listed_is_counted_and_still_fails() {
+        let meta = super::super::named("stale-copy").unwrap();
+        let policy = Policy::default();
+        let mut findings = Findings::new(&policy);
+        for at in 0..MOST_OF_A_RULE + 7 {
+            let severity = if at == MOST_OF_A_RULE + 3 { Severity::Error } else { Severity::Note };
+            findings.add(meta, Draft::new("x").severity(severity));
+        }
+        let found = findings.finish("2026-11-21", &[], |_| None);
+        assert_eq!(found.len(), MOST_OF_A_RULE + 1);
+        assert_eq!((found[0].severity, found[0].evidence.as_slice()), (Severity::Error, &["507 in all, 7 not listed".to_owned()][..]));
+        let mut findings = Findings::new(&policy);
+        (0..MOST_OF_A_RULE).for_each(|_| findings.add(meta, Draft::new("x")));
+        assert_eq!(findings.finish("2026-11-21", &[], |_| None).len(), MOST_OF_A_RULE);
+    }
 }

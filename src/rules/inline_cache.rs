@@ -1,8 +1,10 @@
 //! `inline-cache`: the image carries inline cache, or the files of the repository ask for it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
-use super::{Confidence, Docs, Draft, Facts, FileFacts, FileRule, Findings, LogRule, Meta, Rule, Severity};
+use regex::Regex;
+
+use super::{Confidence, Docs, Draft, Facts, FileFacts, FileRule, Findings, Fix, LogRule, Meta, Rule, Severity, lint::edits};
 use crate::{
     build::Kind,
     evidence::{
@@ -39,7 +41,8 @@ answers like any other. Where copied code is old although the image was rebuilt,
         ),
         fix: "\
 Take `BUILDKIT_INLINE_CACHE` out of the build arguments (compose: `args`), and give the builds another cache before:
-`--cache-to type=registry,ref=…,mode=max` and `--cache-from type=registry,ref=…`.",
+`--cache-to type=registry,ref=…,mode=max` and `--cache-from type=registry,ref=…`. Where the settings forbid it, `bklog lint --fix` takes
+`BUILDKIT_INLINE_CACHE` out.",
     },
 };
 
@@ -69,7 +72,12 @@ impl FileRule for InlineCache {
             } else {
                 HELP
             };
-            out.add(&META, draft.confidence(Confidence::Certain).in_file(file, line, line).help(help));
+            let mut draft = draft.confidence(Confidence::Certain).in_file(file, line, line).help(help);
+            let forbidden = allowed.unwrap_or(facts.policy.demands.no_inline_cache);
+            if let Some(fix) = forbidden.then(|| without(file, line)).flatten() {
+                draft = draft.fix(fix);
+            }
+            out.add(&META, draft);
         }
     }
 }
@@ -107,6 +115,44 @@ fn askers<'a>(facts: &FileFacts<'a>) -> BTreeSet<(FileId, usize, Option<&'a str>
         }
     }
     found
+}
+
+/// A line of a compose or bake file, or of a command that goes on, that holds nothing else.
+static ALONE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r#"^\s*(?:-\s+["']?BUILDKIT_INLINE_CACHE=\w+["']?|["']?BUILDKIT_INLINE_CACHE["']?\s*[:=]\s*["']?\w+["']?|--build-arg[ =]["']?BUILDKIT_INLINE_CACHE=\w+["']?\s*\\)\s*$"#).ok()
+});
+/// The argument within a command, with the blanks in front of it.
+static WITHIN: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r#"\s+--build-arg[ =]["']?BUILDKIT_INLINE_CACHE=\w+["']?(?:\s|$)"#).ok());
+
+/// Takes the argument out, where nothing else stands on its line or it is one flag of a command. The last entry of a mapping or list stays:
+/// without it the file would say something else.
+fn without(file: &File, line: usize) -> Option<Fix> {
+    const TITLE: &str = "remove BUILDKIT_INLINE_CACHE";
+    let span = file.span_of_line(line);
+    let text = file.text.get(span.clone())?;
+    if ALONE.as_ref()?.is_match(text) {
+        let flag = text.trim_start().starts_with("--");
+        return (flag || has_neighbour(&file.text, line)).then(|| edits::remove_lines(file, TITLE, line, line)).flatten();
+    }
+    let mut found = WITHIN.as_ref()?.find_iter(text);
+    let at = found.next().filter(|_| found.next().is_none())?;
+    // What ends the flag belongs to what follows.
+    let end = at.as_str().trim_end().len() + at.start();
+    edits::fix(file, TITLE, span.start + at.start()..span.start + end, "")
+}
+
+/// Whether the line above or below is an entry of the same list or mapping: indented alike, and no comment.
+fn has_neighbour(text: &str, line: usize) -> bool {
+    let lines: Vec<&str> = text.lines().collect();
+    let indent = |at: usize| {
+        let line = lines.get(at)?;
+        let entry = line.trim_start();
+        (!entry.is_empty() && !entry.starts_with(['#', '/', '}', ']'])).then(|| line.len() - entry.len())
+    };
+    let Some(at) = line.checked_sub(1) else { return false };
+    let own = indent(at);
+    own.is_some() && (at.checked_sub(1).and_then(indent) == own || indent(at + 1) == own)
 }
 
 fn line_of(file: &File, line: usize, end_line: usize, text: &str) -> usize {
@@ -176,6 +222,36 @@ mod tests {
         let tree = tree.policy("[forbid]\ninline-cache = true\n[services.web]\ninline-cache = true\n");
         let found = tree.found("inline-cache");
         assert!(found.len() == 4 && found.iter().all(|text| text.contains(": error: ") && !text.contains(":13:")), "{found:#?}");
+    }
+
+    #[test]
+    fn fixes_where_it_is_forbidden() {
+        let files = [
+            ("Dockerfile", "FROM x\n"),
+            (
+                "compose.yaml",
+                "services:\r\n  api:\r\n    build:\r\n      context: .\r\n      args:\r\n        A: 1\r\n        BUILDKIT_INLINE_CACHE: 1",
+            ),
+            ("compose.only.yaml", "services:\n  api:\n    build:\n      context: .\n      args:\n        - BUILDKIT_INLINE_CACHE=1\n"),
+            ("docker-bake.hcl", "target \"a\" {\n  args = {\n\t\tBUILDKIT_INLINE_CACHE = 1\n\t\tB = 2\n  }\n}\n"),
+            (
+                "build.sh",
+                "docker build \\\n  --build-arg BUILDKIT_INLINE_CACHE=1 \\\n  -t x .\ndocker build -t y --build-arg BUILDKIT_INLINE_CACHE=1 .\ndocker build --cache-to=type=inline .\n",
+            ),
+        ];
+        assert!(Tree::new(&files).fixed().is_empty(), "a note has no fix");
+        let tree = Tree::new(&files).policy("[forbid]\ninline-cache = true\n");
+        assert_eq!(tree.found("inline-cache").len(), 6);
+        let fixed = tree.fixed();
+        let texts: Vec<(&str, &str)> = fixed.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        assert_eq!(
+            texts,
+            [
+                ("build.sh", "docker build \\\n  -t x .\ndocker build -t y .\ndocker build --cache-to=type=inline .\n"),
+                ("compose.yaml", "services:\r\n  api:\r\n    build:\r\n      context: .\r\n      args:\r\n        A: 1"),
+                ("docker-bake.hcl", "target \"a\" {\n  args = {\n\t\tB = 2\n  }\n}\n"),
+            ]
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod commit_mismatch;
 pub mod dirty_tree;
 pub mod facts;
 pub mod findings;
+pub mod fix;
 pub mod ignored_change;
 pub mod inline_cache;
 pub mod lint;

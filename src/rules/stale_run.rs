@@ -1,9 +1,13 @@
 //! `stale-run`: remote code in a step that the cache answered.
 
-use super::{Confidence, Docs, Draft, Facts, Findings, LogRule, Meta, Rule, Severity};
+use super::{Confidence, Docs, Draft, Facts, FileFacts, FileRule, Findings, LogRule, Meta, Rule, Severity};
 use crate::{
     build::{Status, is_remote},
-    evidence::remote_code::{self, Fetch},
+    evidence::{
+        dockerfile::{Command, CommandKind, Stage},
+        remote_code::{self, Fetch},
+        repository::{FileId, Repository},
+    },
 };
 
 /// The rule.
@@ -18,7 +22,8 @@ static META: Meta = Meta {
         finds: "\
 A RUN that is CACHED and fetches code from elsewhere without saying which: `git clone` without a commit, `curl` or `wget` of a URL without
 a version or a checked digest, `pip install git+…`, `go install …@latest`, `npm install github:…`. And an ADD of such a URL without
-`--checksum` (a note).
+`--checksum` (a note). In the files of a repository: the same RUN and ADD, unless a build argument whose value a script or file passes
+anew stands above it, which makes it run again.
 
 Pinned, and so no finding: a commit id (`git checkout 4f2c…`, `git+https://…@4f2c…`), a digest that is checked (`sha256sum -c`,
 `--require-hashes`), a version in the URL or the tag.",
@@ -82,9 +87,86 @@ impl LogRule for StaleRun {
     }
 }
 
+impl FileRule for StaleRun {
+    fn check_files(&self, facts: &FileFacts<'_>, out: &mut Findings<'_>) {
+        for (id, file, dockerfile) in facts.repository.dockerfiles() {
+            for stage in &dockerfile.stages {
+                for (at, command) in stage.commands.iter().enumerate() {
+                    if renewed(facts.repository, id, stage, at) {
+                        break;
+                    }
+                    let draft = match &command.kind {
+                        CommandKind::Run(_) => {
+                            let text = text(command);
+                            let fetches = remote_code::fetches(&text);
+                            let Some(Fetch { what, .. }) = fetches.iter().find(|fetch| fetch.pin.is_none()) else { continue };
+                            Draft::new(format!("`{what}` names no version: the cache keeps what it fetched first"))
+                                .evidence("a RUN is cached by its text; what the remote holds today is no part of it")
+                                .help("pin it: a commit id, a version, or a digest that is checked")
+                        }
+                        CommandKind::Add(add) if add.checksum.is_none() => {
+                            // A git repository is resolved at every build.
+                            let moves =
+                                |source: &&String| is_remote(source) && !is_git(source) && remote_code::pin_of_url(source).is_none();
+                            let Some(url) = add.sources.iter().find(moves) else { continue };
+                            Draft::new(format!("{url} is as new as its server says"))
+                                .severity(Severity::Note)
+                                .evidence(
+                                    "BuildKit asks the server at every build; one that repeats its ETag for changed content is believed",
+                                )
+                                .help("ADD --checksum=sha256:… makes sure of the content")
+                        }
+                        _ => continue,
+                    };
+                    out.add(&META, draft.confidence(Confidence::Possible).in_file(file, command.line, command.end_line));
+                }
+            }
+        }
+    }
+}
+
+/// The text of a RUN with its heredocs.
+fn text(command: &Command) -> String {
+    let CommandKind::Run(run) = &command.kind else { return String::new() };
+    let heredocs = command.heredocs.iter().map(|heredoc| heredoc.content.as_str());
+    run.arguments.iter().map(String::as_str).chain(heredocs).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether an argument that is declared above a command gets a value that can be another one in each build.
+fn renewed(repository: &Repository, id: FileId, stage: &Stage, at: usize) -> bool {
+    let declared = |name: &str| {
+        stage.commands[..at]
+            .iter()
+            .any(|command| matches!(&command.kind, CommandKind::Arg(args) if args.iter().any(|(known, _)| known == name)))
+    };
+    let open = |value: &Option<String>| value.as_deref().is_none_or(|value| value.contains(['$', '`']) || value.contains("{{"));
+    repository.images_of(id).flat_map(|image| &image.target.args).any(|arg| open(&arg.value) && declared(&arg.name))
+}
+
+/// A git repository, by its URL (BuildKit `dfgitutil.ParseGitRef`).
+fn is_git(source: &str) -> bool {
+    let bare = source.split(['#', '?']).next().unwrap_or(source);
+    bare.ends_with(".git") || ["git://", "ssh://"].iter().any(|scheme| source.starts_with(scheme)) || !source.contains("://")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Case, log};
+    use super::super::{
+        lint::testing::Tree,
+        testing::{Case, log},
+    };
+
+    #[test]
+    fn in_files() {
+        let text = "FROM x\nARG REV\nRUN apk add git && git clone -q https://h/l.git /l\nADD https://h/f.txt /f\nADD https://h/l.git#main /g\nRUN curl -LO https://h/x-1.2.tgz\nRUN <<EOF\nwget https://h/a.sh\nEOF\n";
+        let tree = Tree::new(&[("Dockerfile", text)]);
+        assert_eq!(tree.places("stale-run"), ["Dockerfile:3", "Dockerfile:4", "Dockerfile:7"]);
+        assert!(tree.found("stale-run")[1].contains(": note: "));
+        let passed = |script| Tree::new(&[("Dockerfile", text), ("b.sh", script)]).places("stale-run").len();
+        assert_eq!(passed("docker build --build-arg REV=$(git rev-parse HEAD) .\n"), 0);
+        assert_eq!(passed("docker build --build-arg REV=1 .\n"), 3, "the same value every time");
+        assert_eq!(passed("docker build --build-arg OTHER=$X .\n"), 3);
+    }
 
     #[test]
     fn cached_and_unpinned() {

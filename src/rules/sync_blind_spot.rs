@@ -6,7 +6,7 @@ use super::{Docs, Facts, Findings, LogRule, Meta, Rule, Severity};
 #[derive(Debug)]
 pub struct SyncBlindSpot;
 
-static META: Meta = Meta {
+pub(super) static META: Meta = Meta {
     name: "sync-blind-spot",
     severity: Severity::Error,
     summary: "A file changed and the context sync did not see it: same size, same time",
@@ -14,7 +14,14 @@ static META: Meta = Meta {
         finds: "\
 A file whose content differs from the copy that the builder keeps of the build context, and whose path, size, modification time (to the
 nanosecond), mode and link target are the same. The client sends a list of exactly these; the builder asks only for files whose entry
-differs. Such a file stays old in the image, whether the COPY says CACHED or DONE.",
+differs. Such a file stays old in the image, whether the COPY says CACHED or DONE.
+
+In the files of a repository: commands that set or keep modification times (`touch -d`, `-t` and `-r`, `git restore-mtime` and its action, `git
+archive` and `tar --mtime` with what unpacks them, `rsync --times` and `--size-only`, `mv` and `cp -p` of variants of one size) above a build from a
+local directory in the same script or job; contexts of one base name in a compose or bake file; `docker build .` in several directories of a
+script that sets DOCKER_BUILDKIT=1, as only docker 20.10 needs. A build that reads its context from standard input or from git has no such
+sync, nor has the old builder; a prune without a filter or a plain `touch` of all files before the build heals. What a CI cache or an
+artifact brings back is not reported: it has the times of the files that were saved, and a file with another content had another time.",
         matters: "\
 This is the one way in which BuildKit by itself puts old code into an image built from a local directory. Nothing in the log tells it from
 an ordinary rebuild. It comes about where modification times are set: `touch -d @$SOURCE_DATE_EPOCH`, `git restore-mtime`, `git archive`,

@@ -108,6 +108,80 @@ fn nothing_to_lint_says_what_was_looked_for() {
 
 #[test]
 fn a_quiet_repository() {
-    let output = Tree::new(&[("Dockerfile", "FROM x\nCOPY package.json .\nRUN npm ci\nCOPY . .\n")]).lint(&["--fail-on", "warning"]);
+    let output = Tree::new(&[("Dockerfile", "FROM node:22\nCOPY package.json .\nRUN npm ci\nCOPY . .\n")]).lint(&["--fail-on", "warning"]);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "1 file read · no findings\n".to_owned()));
+}
+
+#[test]
+fn fixes_show_their_diff_and_change_nothing_else() {
+    let tree = Tree::new(&[
+        ("Dockerfile", "FROM debian:12\r\nRUN apt-get update\r\nRUN apt-get install -y curl"),
+        ("deploy.sh", "#!/bin/sh\n\texport DOCKER_BUILDKIT=0 # old\ndocker build .\n"),
+    ]);
+    let before = fs::read(tree.0.path().join("Dockerfile")).unwrap();
+    let trial = tree.lint(&["--fix", "--dry-run"]);
+    assert_eq!(text(&trial.stderr), "would fix 2 findings in 2 files; leave --dry-run out to do it\n");
+    assert_eq!(fs::read(tree.0.path().join("Dockerfile")).unwrap(), before);
+    insta::assert_snapshot!("lint_fix_diff", text(&trial.stdout).replace('\r', "<CR>"));
+    // The diff is one that others can apply.
+    fs::write(tree.0.path().join("x.diff"), &trial.stdout).unwrap();
+    let git = |arguments: &[&str]| Command::new("git").args(arguments).current_dir(tree.0.path()).output();
+    if let Ok(output) = git(&["apply", "--check", "x.diff"]) {
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    fs::remove_file(tree.0.path().join("x.diff")).unwrap();
+    let done = tree.lint(&["--fix"]);
+    assert_eq!(text(&done.stderr), "fixed 2 findings in 2 files\n");
+    assert!(text(&done.stdout).starts_with(&text(&trial.stdout)), "{}", text(&done.stdout));
+    assert!(text(&done.stdout).ends_with("2 files read · no findings\n"), "{}", text(&done.stdout));
+    assert_eq!(
+        fs::read_to_string(tree.0.path().join("Dockerfile")).unwrap(),
+        "FROM debian:12\r\nRUN apt-get update && \\\r\n    apt-get install -y curl"
+    );
+    assert_eq!(
+        fs::read_to_string(tree.0.path().join("deploy.sh")).unwrap(),
+        "#!/bin/sh\n\texport DOCKER_BUILDKIT=1 # old\ndocker build .\n"
+    );
+    let again = tree.lint(&["--fix", "--format", "json"]);
+    assert_eq!(text(&again.stderr), "nothing to fix: no finding has a safe fix\n");
+    assert!(text(&again.stdout).starts_with("{\"schema\":\"bklog.lint/1\""));
+    assert_eq!(tree.lint(&["--dry-run"]).status.code(), Some(2));
+}
+
+#[cfg(unix)]
+#[test]
+fn hostile_names_stay_in_their_place() {
+    // A line end, a workflow command, an escape, a property's end, a table's cell, HTML.
+    let name = "a\n::error::x%0A,b|<b>\u{1b}[31m`.Dockerfile";
+    let tree = Tree::new(&[(name, "FROM debian:12\nRUN apt-get update\nRUN apt-get install -y x\n")]);
+    for format in ["text", "json", "markdown", "github", "gitlab", "sarif", "junit"] {
+        let output = tree.lint(&["--format", format]);
+        let out = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{format}: {}", text(&output.stderr));
+        assert!(out.contains("apt-update-alone"), "{format}: {out}");
+        assert!(!out.contains('\u{1b}') && !out.lines().any(|line| line.starts_with("::error")), "{format}: {out}");
+        match format {
+            "github" => assert!(out.contains("file=a␊%3A%3Aerror%3A%3Ax%250A%2Cb|<b>␛[31m`.Dockerfile,line=2,endLine=2,"), "{out}"),
+            "markdown" => assert!(!out.contains("<b>") && out.lines().filter(|line| line.starts_with('|')).count() == 3, "{out}"),
+            "junit" => assert!(out.contains("&lt;b&gt;"), "{out}"),
+            "sarif" => {
+                let sarif: serde_json::Value = serde_json::from_str(&out).unwrap();
+                let result = &sarif["runs"][0]["results"][0];
+                let uri = "a%0A%3A%3Aerror%3A%3Ax%250A,b%7C%3Cb%3E%1B%5B31m%60.Dockerfile";
+                assert_eq!(result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"], uri);
+                let change = &result["fixes"][0]["artifactChanges"][0];
+                assert_eq!(change["artifactLocation"]["uri"], uri);
+                let region = &change["replacements"][0]["deletedRegion"];
+                // From the end of the first line to the install.
+                assert_eq!((region["byteOffset"].as_u64(), region["byteLength"].as_u64()), (Some(33), Some(5)), "{change}");
+            }
+            "gitlab" => {
+                let issues: serde_json::Value = serde_json::from_str(&out).unwrap();
+                assert_eq!(issues[0]["location"]["lines"]["begin"], 2);
+            }
+            _ => {}
+        }
+    }
+    let diff = text(&tree.lint(&["--fix", "--dry-run"]).stdout);
+    assert!(diff.starts_with("--- \"a/a\\n::error::x%0A,b|<b>\\033[31m`.Dockerfile\"\n"), "{diff}");
 }

@@ -45,6 +45,7 @@ impl Repo {
         }
     }
 
+    #[cfg(feature = "history")]
     /// Gives files one time, as scripts do that set times.
     pub(crate) fn set_times(&self, files: &[&str]) {
         for name in files {
@@ -120,6 +121,7 @@ impl Repo {
         (report.unwrap_or_else(|error| panic_with(&error.to_string(), &out)), out.status.code().unwrap())
     }
 
+    #[cfg(feature = "history")]
     /// The same, with the history: recorded as begun at a second of a minute.
     pub(crate) fn record(&self, log: &str, second: u32, more: &[&str]) -> (Value, i32) {
         let history = self.history();

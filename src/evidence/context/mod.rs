@@ -5,16 +5,17 @@
 //! are never listed; a second name of a file (hard link) is listed as a link to the first. The root itself is not listed.
 //!
 //! [`follow`] says which paths a build follows, [`transfer`] how many bytes the listing and the contents take on the wire,
-//! [`content`] what the files hold.
+//! [`content`] what the files hold, [`survey`] counts within bounds what would be sent.
 
 pub mod content;
 pub mod follow;
+pub mod survey;
 pub mod transfer;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::ignore::{IgnoreError, IgnoreRules, IgnoreState, candidates};
+use super::ignore::{IgnoreError, IgnoreRules, IgnoreState, MAX_FILE as MAX_IGNORE_FILE, candidates};
 
 /// Go's `os.ModeDir`.
 pub const MODE_DIR: u32 = 1 << 31;
@@ -122,7 +123,7 @@ pub fn ignore_rules(root: &Path, dockerfile: Option<&Path>) -> Result<(IgnoreRul
         Some(path.with_file_name(own))
     });
     for path in beside.into_iter().chain([root.join(".dockerignore")]) {
-        match std::fs::read(&path) {
+        match read_ignore_file(&path) {
             Ok(bytes) => {
                 let rules = IgnoreRules::parse(&bytes).map_err(|cause| ContextError::Ignore { path: path.clone(), cause })?;
                 return Ok((rules, Some(path)));
@@ -132,6 +133,18 @@ pub fn ignore_rules(root: &Path, dockerfile: Option<&Path>) -> Result<(IgnoreRul
         }
     }
     Ok((IgnoreRules::default(), None))
+}
+
+/// Reads an ignore file, as much of one that is too large as shows that it is. A pipe would have to be waited for: nothing is read of it.
+fn read_ignore_file(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no ordinary file"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_IGNORE_FILE as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Lists a context: what the ignore rules leave in and, where `include` is given, its patterns take (see [`follow`]).

@@ -21,6 +21,8 @@ pub(super) fn by_name(relative: &str) -> Option<FileKind> {
         "yml" | "yaml" => yaml(relative, stem),
         "hcl" | "json" if words(stem).any(|word| word == "bake") => Some(FileKind::Bake),
         "env" if stem.is_empty() => Some(FileKind::Dotenv),
+        "txt" if words(stem).any(|word| matches!(word, "requirements" | "constraints")) => Some(FileKind::Manifest),
+        _ if is_manifest(&lower) => Some(FileKind::Manifest),
         _ if matches!(lower.as_str(), "makefile" | "gnumakefile") => Some(FileKind::Makefile),
         _ if lower == "jenkinsfile" || lower.starts_with("jenkinsfile.") || extension == "jenkinsfile" => Some(FileKind::Jenkinsfile),
         _ => None,
@@ -42,6 +44,11 @@ fn yaml(relative: &str, stem: &str) -> Option<FileKind> {
 
 fn words(stem: &str) -> impl Iterator<Item = &str> {
     stem.split(['.', '-', '_'])
+}
+
+/// Files that name the dependencies of a project.
+fn is_manifest(lower: &str) -> bool {
+    matches!(lower, "package.json" | "pyproject.toml" | "cargo.toml" | "go.mod")
 }
 
 /// `Dockerfile`, `api.Dockerfile`, `Dockerfile.prod`, `Containerfile`, but neither their ignore files nor texts about them.
@@ -130,7 +137,7 @@ mod tests {
 
     #[test]
     fn names() {
-        use FileKind::{Bake, Compose, Daemon, Dockerfile, Dotenv, GitHub, GitLab, Jenkinsfile, Makefile, Script};
+        use FileKind::{Bake, Compose, Daemon, Dockerfile, Dotenv, GitHub, GitLab, Jenkinsfile, Makefile, Manifest, Script};
         for (path, kind) in [
             ("Dockerfile", Some(Dockerfile)),
             ("api/Dockerfile.prod", Some(Dockerfile)),
@@ -161,6 +168,10 @@ mod tests {
             ("Jenkinsfile", Some(Jenkinsfile)),
             ("Makefile", Some(Makefile)),
             (".env", Some(Dotenv)),
+            ("api/requirements-dev.txt", Some(Manifest)),
+            ("requirements/base.txt", None),
+            ("package.json", Some(Manifest)),
+            ("go.mod", Some(Manifest)),
             ("prod.env", None),
             ("src/main.py", None),
         ] {

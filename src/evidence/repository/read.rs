@@ -78,6 +78,7 @@ pub(super) fn file(path: &Path, kind: Option<FileKind>, cwd: &Path, problems: &m
         yaml: Vec::new(),
         commands: Vec::new(),
         suppressions: Vec::new(),
+        line_spans: std::sync::OnceLock::new(),
     };
     let mut malformed = Vec::new();
     if kind == FileKind::Dockerfile {
@@ -90,7 +91,7 @@ pub(super) fn file(path: &Path, kind: Option<FileKind>, cwd: &Path, problems: &m
             Err(error) => problem(Some(error.line), format!("BuildKit refuses this Dockerfile: {error}")),
         }
     } else {
-        (file.suppressions, malformed) = suppressions::read(&file.text, kind == FileKind::Bake);
+        (file.suppressions, malformed) = suppressions::read(&file.text, matches!(kind, FileKind::Bake | FileKind::Manifest));
     }
     match kind {
         FileKind::Script | FileKind::Dotenv => file.commands = commands_in_script(&file.text, 1),
@@ -107,7 +108,7 @@ pub(super) fn file(path: &Path, kind: Option<FileKind>, cwd: &Path, problems: &m
             Err(_) if kind == FileKind::Compose => {}
             Err(error) => problem(None, format!("cannot be read: {error}")),
         },
-        FileKind::Dockerfile | FileKind::Bake => {}
+        FileKind::Dockerfile | FileKind::Bake | FileKind::Manifest => {}
     }
     for line in malformed {
         problem(Some(line), "this comment silences nothing: write # bklog: ignore[RULE] REASON".to_owned());
@@ -137,6 +138,7 @@ pub(super) fn add_inline(repository: &mut Repository, path: &Path, key: &Path, l
     match Dockerfile::parse(padded.as_bytes()) {
         Ok(dockerfile) => {
             let file = File {
+                line_spans: Default::default(),
                 path: shown(path, cwd),
                 absolute: key.to_owned(),
                 kind: FileKind::Dockerfile,

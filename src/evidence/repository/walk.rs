@@ -93,7 +93,11 @@ fn problem_of(error: &ignore::Error, root: &Path, cwd: &Path) -> Problem {
         }
     }
     let message = match cause.io_error() {
-        Some(error) => format!("cannot be read: {error}"),
+        // The walk puts the path before the cause, which is said here already.
+        Some(error) => {
+            let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+            format!("cannot be read: {cause}")
+        }
         None => cause.to_string(),
     };
     Problem { path: shown(path, cwd), line: None, message }

@@ -114,6 +114,9 @@ impl CheckReport {
             redactor.clean(&mut finding.help);
             redactor.clean_lines(&mut finding.evidence);
             redactor.clean_lines(&mut finding.files);
+            // A fix that would hold a secret is not shown; what `--fix` does is not taken from here.
+            let clean = |fix: &crate::rules::Fix| fix.edits.iter().all(|edit| redactor.text(&edit.replacement) == edit.replacement);
+            finding.fix = finding.fix.take().filter(clean);
             if let Some(reason) = &mut finding.suppressed {
                 redactor.clean(reason);
             }

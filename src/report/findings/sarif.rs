@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{CheckReport, FindingsWriter, code_quality::log_path, lines};
 use crate::{
     report::escape,
-    rules::{self, Finding, Severity},
+    rules::{self, Finding, Fix, Severity},
 };
 
 /// Writes a SARIF log with one run.
@@ -83,7 +83,38 @@ struct SarifResult<'a> {
     related_locations: Vec<Location>,
     partial_fingerprints: Fingerprints,
     suppressions: Vec<Suppression>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fixes: Vec<SarifFix<'a>>,
     properties: Properties<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SarifFix<'a> {
+    description: Message<String>,
+    artifact_changes: [ArtifactChange<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ArtifactChange<'a> {
+    artifact_location: ArtifactLocation,
+    replacements: Vec<Replacement<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Replacement<'a> {
+    deleted_region: ByteRegion,
+    inserted_content: Message<&'a str>,
+}
+
+/// A region by bytes (§3.30.11): line ends and the file's encoding cannot move it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ByteRegion {
+    byte_offset: usize,
+    byte_length: usize,
 }
 
 #[derive(Serialize)]
@@ -188,7 +219,20 @@ fn result<'a>(report: &CheckReport, finding: &'a Finding, fingerprint: String) -
         related_locations,
         partial_fingerprints: Fingerprints { fingerprint },
         suppressions: suppressions.collect(),
+        fixes: finding.fix.iter().zip(&finding.location).map(|(fix, location)| sarif_fix(fix, &location.path)).collect(),
         properties: Properties { confidence: finding.confidence.name(), files: &finding.files },
+    }
+}
+
+fn sarif_fix<'a>(fix: &'a Fix, path: &str) -> SarifFix<'a> {
+    let replacement = |edit: &'a rules::Edit| Replacement {
+        deleted_region: ByteRegion { byte_offset: edit.span.start, byte_length: edit.span.len() },
+        inserted_content: Message { text: edit.replacement.as_str() },
+    };
+    let replacements = fix.edits.iter().map(replacement).collect();
+    SarifFix {
+        description: Message { text: escape::terminal(&fix.title).into_owned() },
+        artifact_changes: [ArtifactChange { artifact_location: ArtifactLocation { uri: uri(path) }, replacements }],
     }
 }
 

@@ -90,6 +90,9 @@ impl CheckText {
         if !finding.help.is_empty() {
             writeln!(out, "{} do: {}", painted(DIM, format!("{:margin$} =", "")), escape::ci(&finding.help))?;
         }
+        if let Some(fix) = &finding.fix {
+            writeln!(out, "{} fix: --fix can {}", painted(DIM, format!("{:margin$} =", "")), escape::ci(&fix.title))?;
+        }
         Ok(())
     }
 }

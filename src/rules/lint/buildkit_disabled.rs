@@ -1,9 +1,13 @@
 //! `buildkit-disabled`: the builder that was before BuildKit is switched on.
 
-use super::{FileFacts, FileRule};
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::{FileFacts, FileRule, edits};
 use crate::{
-    evidence::repository::FileKind,
-    rules::{Confidence, Docs, Draft, Findings, Meta, Rule, Severity},
+    evidence::repository::{File, FileKind},
+    rules::{Confidence, Docs, Draft, Findings, Fix, Meta, Rule, Severity},
 };
 
 /// The rule.
@@ -32,7 +36,7 @@ Teams switch BuildKit off against stale code. It does cure one cause, the contex
 the same and keeps BuildKit.",
         ),
         fix: "\
-Take the variable out: docker uses BuildKit by itself from version 23 on. With docker 20.10 set it to 1. Where it was set because of stale
+Take the variable out: docker uses BuildKit by itself from version 23 on. With docker 20.10 set it to 1, as `bklog lint --fix` does. Where it was set because of stale
 code, run `bklog check` on a BuildKit log and mend what that finds.",
     },
 };
@@ -74,14 +78,29 @@ impl FileRule for BuildkitDisabled {
                 } else {
                     draft = draft.confidence(Confidence::Certain);
                 }
+                if let Some(fix) = switch_on(file, line, &variable.name).filter(|_| file.kind != FileKind::Compose) {
+                    draft = draft.fix(fix);
+                }
                 out.add(&META, draft.help("take it out (docker 23 and newer), or set it to 1 (docker 20.10)"));
             }
         }
     }
 }
 
+static OFF: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r#"\b(DOCKER_BUILDKIT|COMPOSE_DOCKER_CLI_BUILD)["']?(?:=|\s*:\s+)["']?(0|[fF]|false|False|FALSE)\b"#).ok());
+
+/// Sets the variable to 1, which means the same to every docker as leaving it out means to a new one.
+fn switch_on(file: &File, line: usize, name: &str) -> Option<Fix> {
+    let span = file.span_of_line(line);
+    let mut found =
+        OFF.as_ref()?.captures_iter(file.text.get(span.clone())?).filter(|found| found.get(1).is_some_and(|known| known.as_str() == name));
+    let value = found.next().filter(|_| found.next().is_none())?.get(2)?;
+    edits::fix(file, &format!("set {name} to 1"), span.start + value.start()..span.start + value.end(), "1")
+}
+
 /// What docker's client takes for false (Go's `strconv.ParseBool`).
-fn is_false(value: &str) -> bool {
+pub(super) fn is_false(value: &str) -> bool {
     matches!(value, "0" | "f" | "F" | "false" | "False" | "FALSE")
 }
 
@@ -127,5 +146,22 @@ mod tests {
         assert!(tree.found("buildkit-disabled").is_empty());
         assert_eq!(tree.findings().len(), 2);
         assert!(Tree::new(&[("a.sh", "export DOCKER_BUILDKIT=0\n")]).policy("[rules]\nbuildkit-disabled = \"off\"").findings().is_empty());
+    }
+
+    #[test]
+    fn fixes_change_the_value_alone() {
+        let tree = Tree::new(&[
+            ("a.sh", "#!/bin/sh\r\n\texport DOCKER_BUILDKIT=0 # old\r\nDOCKER_BUILDKIT=\"false\" docker build ."),
+            (".gitlab-ci.yml", "variables:\n  DOCKER_BUILDKIT: \"0\"\n"),
+            ("compose.yaml", "services:\n  ci:\n    image: docker\n    environment:\n      - DOCKER_BUILDKIT=0\n"),
+            ("b.sh", "DOCKER_BUILDKIT=0 docker build . && DOCKER_BUILDKIT=0 docker build x\n"),
+        ]);
+        assert_eq!(
+            tree.fixed(),
+            [
+                (".gitlab-ci.yml".to_owned(), "variables:\n  DOCKER_BUILDKIT: \"1\"\n".to_owned()),
+                ("a.sh".to_owned(), "#!/bin/sh\r\n\texport DOCKER_BUILDKIT=1 # old\r\nDOCKER_BUILDKIT=\"1\" docker build .".to_owned()),
+            ]
+        );
     }
 }

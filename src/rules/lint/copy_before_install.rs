@@ -1,14 +1,23 @@
 //! `copy-before-install`: the source is copied before the dependencies are installed.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
 
 use regex::Regex;
 
-use super::{FileFacts, FileRule};
+use super::{
+    FileFacts, FileRule,
+    copies::{ContextCopy, first_line},
+};
 use crate::{
-    evidence::dockerfile::{
-        Command, CommandKind, Dockerfile,
-        expand::{Lexer, Variables},
+    evidence::{
+        context::survey::Survey,
+        dockerfile::{
+            Command, CommandKind, Dockerfile, Stage,
+            expand::{Lexer, Variables},
+        },
     },
     rules::{Confidence, Docs, Draft, Findings, Meta, Rule, Severity},
 };
@@ -26,7 +35,8 @@ static META: Meta = Meta {
 A RUN that installs dependencies from a manifest or lock file (`npm ci`, `pip install -r`, `bundle install`, `go mod download`, …) or packages
 of the system (`apt-get install`, `apk add`), below a COPY or ADD that takes the whole context or a source directory (`.`, `*`, `src`, `app`,
 …), in the same stage or in the stage that it is made from. An install of the project itself (`pip install .`, `pip install -e`) needs the
-source and is not reported.",
+source and is not reported, nor is a copy that the ignore file reduces to manifests. What ONBUILD leaves to the images made from this one counts
+like any other instruction.",
         matters: "\
 A step is cached only if everything above it is. Below the copy of the source, the install runs again at every commit, although the
 dependencies hardly ever change; it is usually the longest step of the build.",
@@ -56,17 +66,35 @@ impl Rule for CopyBeforeInstall {
 
 impl FileRule for CopyBeforeInstall {
     fn check_files(&self, facts: &FileFacts<'_>, out: &mut Findings<'_>) {
-        for (_, file, dockerfile) in facts.repository.dockerfiles() {
-            for (copy, install, what) in installs_below_copies(dockerfile) {
-                let cached = has_cache_mount(dockerfile, install);
+        for (id, file, dockerfile) in facts.repository.dockerfiles() {
+            // Looked at where something stands in the wrong order only: most Dockerfiles are in order.
+            if installs_below_copies(dockerfile, &|_| true).is_empty() {
+                continue;
+            }
+            let contexts = facts.repository.contexts_of(id);
+            let surveys: Vec<Arc<Survey>> = contexts.iter().filter_map(|context| facts.repository.survey(context, file)).collect();
+            for (copy, install, what) in installs_below_copies(dockerfile, &|copy| takes_source(&surveys, copy)) {
                 let mut draft = Draft::new(format!("`{what}` runs again at every commit: the source is copied before it"))
                     .in_file(file, install.line, install.end_line)
                     .confidence(Confidence::Certain)
-                    .evidence(format!("line {}: {}", copy.line, first_line(&copy.text)));
-                if cached {
+                    .evidence(format!("line {}: {}", copy.command.line, first_line(&copy.command.text)));
+                if has_cache_mount(dockerfile, install) {
                     draft = draft.severity(Severity::Note).evidence("its cache mount keeps the downloads");
                 }
-                out.add(&META, draft.help("copy the manifest and the lock file first, install, and copy the source below the install"));
+                let taken = surveys.iter().flat_map(|survey| &survey.files).map(|(path, _)| path.as_str());
+                let mut manifests: Vec<&str> = taken.filter(|path| !path.contains('/') && is_manifest(path) && copy.takes(path)).collect();
+                manifests.dedup();
+                // A system's packages need no file of the context.
+                let system = ["apt", "apk", "dnf", "yum", "microdnf"].iter().any(|program| what.starts_with(program));
+                let help = match manifests.as_slice() {
+                    _ if system => "install the packages before the source is copied".to_owned(),
+                    [] => "copy the manifest and the lock file first, install, and copy the source below the install".to_owned(),
+                    some => format!(
+                        "copy {} first, install, and copy the source below the install",
+                        some.iter().take(4).copied().collect::<Vec<_>>().join(" and ")
+                    ),
+                };
+                out.add(&META, draft.help(help));
             }
         }
     }
@@ -78,39 +106,108 @@ fn has_cache_mount(dockerfile: &Dockerfile, command: &Command) -> bool {
     run.mounts.iter().any(|mount| mount.expand(&lexer, &none).is_ok_and(|spec| spec.kind == "cache"))
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().chars().take(120).collect()
+/// What runs in a stage, in order: what the stage that it is made from leaves to it (ONBUILD), then its own; and what it leaves itself.
+fn runs<'d>(dockerfile: &'d Dockerfile, stage: &'d Stage) -> [Vec<&'d Command>; 2] {
+    let triggers = |stage: &'d Stage| {
+        stage.commands.iter().filter_map(|command| match &command.kind {
+            CommandKind::Onbuild { trigger, .. } => trigger.as_deref(),
+            _ => None,
+        })
+    };
+    let base = dockerfile.stages.iter().find(|other| other.name.as_deref().is_some_and(|name| stage.base.eq_ignore_ascii_case(name)));
+    let own = stage.commands.iter().filter(|command| !matches!(command.kind, CommandKind::Onbuild { .. }));
+    // A base image that only leaves triggers is judged by them where nothing in the file runs them.
+    let used = dockerfile.stages.iter().any(|other| stage.name.as_deref().is_some_and(|name| other.base.eq_ignore_ascii_case(name)));
+    [base.into_iter().flat_map(triggers).chain(own).collect(), triggers(stage).filter(|_| !used).collect()]
 }
 
 /// The first install of each stage that stands below a copy of the source: the copy, the install, and its command.
-fn installs_below_copies(dockerfile: &Dockerfile) -> Vec<(&Command, &Command, String)> {
+fn installs_below_copies<'d>(
+    dockerfile: &'d Dockerfile,
+    takes_source: &dyn Fn(&ContextCopy<'d>) -> bool,
+) -> Vec<(ContextCopy<'d>, &'d Command, String)> {
     let mut found = Vec::new();
     // The copy that each named stage ends with.
-    let mut ends: HashMap<&str, Option<&Command>> = HashMap::new();
-    for stage in &dockerfile.stages {
-        let mut copied = ends.get(stage.base.to_lowercase().as_str()).copied().flatten();
-        let mut said = false;
-        for command in &stage.commands {
-            match &command.kind {
-                CommandKind::Copy(copy) | CommandKind::Add(copy)
-                    if copied.is_none() && copy.from.is_none() && copy.local_sources().any(is_source) =>
-                {
-                    copied = Some(command);
-                }
-                CommandKind::Run(_) if !said => {
-                    if let (Some(copy), Some(what)) = (copied, install(command)) {
-                        said = true;
-                        found.push((copy, command, what));
+    let mut ends: HashMap<&str, Option<ContextCopy<'d>>> = HashMap::new();
+    for (number, stage) in dockerfile.stages.iter().enumerate() {
+        let start = ends.get(stage.base.to_lowercase().as_str()).copied().flatten();
+        for (at, commands) in runs(dockerfile, stage).into_iter().enumerate() {
+            let mut copied = start.filter(|_| at == 0);
+            let mut said = false;
+            for command in commands {
+                match &command.kind {
+                    CommandKind::Copy(copy) | CommandKind::Add(copy) if copied.is_none() && copy.from.is_none() => {
+                        let here = ContextCopy { command, copy, stage: number };
+                        if copy.local_sources().any(is_source) && takes_source(&here) {
+                            copied = Some(here);
+                        }
                     }
+                    CommandKind::Run(_) if !said => {
+                        if let (Some(copy), Some(what)) = (copied, install(command)) {
+                            said = true;
+                            found.push((copy, command, what));
+                        }
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
-        }
-        if let Some(name) = stage.name.as_deref() {
-            ends.insert(name, copied);
+            if let Some(name) = stage.name.as_deref().filter(|_| at == 0) {
+                ends.insert(name, copied);
+            }
         }
     }
     found
+}
+
+/// Whether a copy takes more than manifests, as far as the ignore files leave that open: `*` with `!package.json` leaves nothing else.
+fn takes_source(surveys: &[Arc<Survey>], copy: &ContextCopy<'_>) -> bool {
+    let only_manifests = |survey: &Arc<Survey>| {
+        let mut taken = survey.files.iter().map(|(path, _)| path.as_str()).filter(|path| copy.takes(path)).peekable();
+        survey.complete && survey.apart.is_empty() && taken.peek().is_some() && taken.all(is_manifest)
+    };
+    surveys.is_empty() || !surveys.iter().all(only_manifests)
+}
+
+/// A file that says which dependencies are wanted, or which were chosen.
+fn is_manifest(path: &str) -> bool {
+    const NAMES: [&str; 33] = [
+        "package.json",
+        "package-lock.json",
+        "npm-shrinkwrap.json",
+        "yarn.lock",
+        "pnpm-lock.yaml",
+        "pnpm-workspace.yaml",
+        "bun.lock",
+        "bun.lockb",
+        ".npmrc",
+        ".yarnrc.yml",
+        "pyproject.toml",
+        "poetry.lock",
+        "pdm.lock",
+        "uv.lock",
+        "Pipfile",
+        "Pipfile.lock",
+        "Gemfile",
+        "Gemfile.lock",
+        "go.mod",
+        "go.sum",
+        "go.work",
+        "Cargo.toml",
+        "Cargo.lock",
+        "composer.json",
+        "composer.lock",
+        "mix.exs",
+        "mix.lock",
+        "pom.xml",
+        "build.gradle",
+        "build.gradle.kts",
+        "settings.gradle",
+        "environment.yml",
+        "gradle.lockfile",
+    ];
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let words = ["requirements", "constraints"].iter().any(|word| name.starts_with(word));
+    NAMES.contains(&name) || words && name.ends_with(".txt") || [".csproj", ".sln", ".fsproj"].iter().any(|end| name.ends_with(end))
 }
 
 /// Whether a source is the whole context or a directory of source.
@@ -198,6 +295,27 @@ mod tests {
         ] {
             assert!(places(text).is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_the_ignore_file_leaves_is_what_is_copied() {
+        let files =
+            [("Dockerfile", "FROM x\nCOPY . .\nRUN npm ci\n"), ("package.json", "{}"), ("package-lock.json", "{}"), ("src/a.js", "")];
+        let tree = Tree::new(&files);
+        assert_eq!(tree.places("copy-before-install"), ["Dockerfile:3"]);
+        let finding = tree.findings().into_iter().find(|finding| finding.rule == "copy-before-install").unwrap();
+        assert_eq!(finding.help, "copy package-lock.json and package.json first, install, and copy the source below the install");
+        let ignore = |text| Tree::new(&[files.as_slice(), &[(".dockerignore", text)]].concat()).places("copy-before-install");
+        assert!(ignore("*\n!package*.json\n").is_empty());
+        assert_eq!(ignore("*\n!package*.json\n!src\n"), ["Dockerfile:3"]);
+    }
+
+    #[test]
+    fn onbuild() {
+        assert_eq!(places("FROM x\nONBUILD COPY . /app\nONBUILD RUN npm ci\n"), ["Dockerfile:3"]);
+        assert_eq!(places("FROM x AS b\nONBUILD COPY . /app\nFROM b\nRUN npm ci\n"), ["Dockerfile:4"]);
+        assert!(places("FROM x\nONBUILD COPY package.json /app\nONBUILD RUN npm ci\nONBUILD COPY . /app\n").is_empty());
+        assert!(places("FROM x\nONBUILD COPY . /app\nRUN npm ci\n").is_empty(), "the trigger runs in another build");
     }
 
     #[test]

@@ -50,6 +50,13 @@ impl Tree {
         found.into_iter().map(|(.., text)| text).collect()
     }
 
+    /// What the fixes of all findings make of the files that they change: path and text each, by path.
+    pub(in crate::rules) fn fixed(&self) -> Vec<(String, String)> {
+        let repository = Repository::read(Path::new("."), self.dir.path()).unwrap();
+        let plan = super::super::fix::plan(&repository, &self.findings());
+        plan.files.into_iter().map(|change| (change.path, change.after)).collect()
+    }
+
     /// As [`Tree::found`], the places alone: `path:line`.
     pub(in crate::rules) fn places(&self, rule: &str) -> Vec<String> {
         self.found(rule).iter().map(|text| text.split(": ").next().unwrap_or_default().to_owned()).collect()
