@@ -72,6 +72,7 @@ pub(super) enum CliError {
         cause: io::Error,
     },
     /// A file cannot be written.
+    #[cfg_attr(not(any(feature = "history", feature = "charts")), expect(dead_code, reason = "only pages and reports become files"))]
     #[error("cannot write {}: {cause}", .path.display())]
     File {
         /// The file.

@@ -19,6 +19,7 @@ mod limits;
 mod lint;
 mod lint_fixtures;
 mod lint_limits;
+#[cfg(feature = "charts")]
 mod pages;
 mod printer;
 mod printer_model;
