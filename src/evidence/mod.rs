@@ -15,6 +15,7 @@ pub(crate) mod go_match;
 mod go_regex;
 pub mod ignore;
 pub mod image;
+pub mod image_name;
 pub mod interpolate;
 pub mod local_dependencies;
 pub mod mtimes;

@@ -15,6 +15,7 @@ use crate::evidence::build_target::BuildTarget;
 use crate::evidence::dockerfile::Dockerfile;
 use crate::evidence::dockerfile::environment::Environment;
 use crate::evidence::dockerfile::steps::{Agreement, StepIndex};
+use crate::evidence::image_name;
 
 use super::plan::{Sources, belongs, options};
 
@@ -184,8 +185,8 @@ impl<'d> Known<'d> {
 
     /// The image's names that are among the tags.
     fn names(&self, build: &Build) -> usize {
-        let tags: Vec<&str> = self.target.tags.iter().map(|tag| familiar(tag)).collect();
-        let image = || build.image.names.iter().map(|name| familiar(name));
+        let tags: Vec<&str> = self.target.tags.iter().map(|tag| image_name::short(tag)).collect();
+        let image = || build.image.names.iter().map(|name| image_name::short(name));
         let tagged = image().filter(|name| tags.contains(name)).count();
         if tagged > 0 || !tags.is_empty() {
             return tagged;
@@ -227,14 +228,6 @@ fn candidates_of(build: &Build, at: usize, known: &[Known<'_>]) -> Vec<Candidate
         contradicted: !fits.is_empty() && fits.iter().all(|fit| fit.contradicted),
     };
     vec![Candidate { at, target: None, fit }]
-}
-
-/// A name of an image as people write it: without the default registry and the default tag.
-fn familiar(name: &str) -> &str {
-    let name = name.split_once('@').map_or(name, |(name, _)| name);
-    let name = name.strip_prefix("docker.io/").unwrap_or(name);
-    let name = name.strip_prefix("library/").unwrap_or(name);
-    name.strip_suffix(":latest").unwrap_or(name)
 }
 
 #[cfg(test)]

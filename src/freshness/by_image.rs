@@ -12,7 +12,10 @@ use crate::evidence::build_target::BuildTarget;
 use crate::evidence::dockerfile::dependencies::Origin;
 use crate::evidence::dockerfile::environment::Base;
 use crate::evidence::go_match::below_root;
-use crate::evidence::image::{Image, ImageError, familiar};
+use crate::evidence::{
+    image::{Image, ImageError},
+    image_name,
+};
 use crate::finding::{Confidence, Severity};
 
 use super::judge::{Input, Judge, Raised, Said, first_line};
@@ -53,7 +56,7 @@ pub(super) fn assign(input: &Input<'_>, notes: &mut Vec<String>) -> Vec<Option<(
 fn assign_one(input: &Input<'_>, image: &Image, notes: &mut Vec<String>) -> Option<(usize, Option<String>)> {
     let command = |number: usize| -> Option<&BuildCommand> { input.commands.get(number).and_then(Option::as_ref) };
     let shown = || image.names.first().cloned().unwrap_or_else(|| "the image".to_owned());
-    let named = |names: &[String]| names.iter().any(|name| image.names.contains(&familiar(name)));
+    let named = |names: &[String]| names.iter().any(|name| image.names.contains(&image_name::tagged(name)));
     let has_digest = |build: &Build| build.image.digest.as_ref().is_some_and(|digest| image.digests.contains(digest));
     let by_digest = input.builds.iter().rposition(has_digest);
     let by_name = || {

@@ -14,6 +14,7 @@ use super::store::{MAX_TRIED, SCHEMA_VERSION, log_of};
 use super::{History, HistoryError};
 use crate::evidence::context::Entry;
 use crate::evidence::context::content::{ContentId, hex};
+use crate::evidence::image_name;
 use crate::freshness::SyncRecord;
 use crate::freshness::past::{BuiltImage, Copies, Past};
 use crate::freshness::sync::{Held, HeldEntry, Snapshot};
@@ -117,7 +118,7 @@ impl History {
             }
         }
         for (image, sync) in images(run, syncs) {
-            let target = self.root().join("images").join(format!("name={}", digest(&familiar(&image)))).join(&name);
+            let target = self.root().join("images").join(format!("name={}", digest(&image_name::tagged(&image)))).join(&name);
             publish(&target, &mut image_frame(run, &image, sync)?)?;
         }
         Ok(())
@@ -205,7 +206,7 @@ impl Past for History {
     }
 
     fn image(&self, name: &str) -> Option<BuiltImage> {
-        let partition = self.root().join("images").join(format!("name={}", digest(&familiar(name))));
+        let partition = self.root().join("images").join(format!("name={}", digest(&image_name::tagged(name))));
         let (frame, path) = self.first_readable(self.newest(&partition))?;
         let text = |name: &str| frame.column(name).ok()?.str().ok()?.get(0).map(str::to_owned);
         let key = text("key")?;
@@ -223,15 +224,6 @@ fn images<'a>(run: &RunRow, syncs: &'a [SyncRecord]) -> Vec<(String, &'a SyncRec
         return Vec::new();
     };
     run.images.iter().map(|name| (name.clone(), sync)).collect()
-}
-
-/// An image's name with everything that docker leaves out for people.
-fn familiar(name: &str) -> String {
-    let name = name.split_once('@').map_or(name, |(name, _)| name);
-    let name = name.strip_prefix("docker.io/").unwrap_or(name);
-    let name = name.strip_prefix("library/").unwrap_or(name);
-    let tagged = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
-    if tagged { name.to_owned() } else { format!("{name}:latest") }
 }
 
 fn image_frame(run: &RunRow, name: &str, sync: &SyncRecord) -> Result<DataFrame, HistoryError> {
@@ -355,19 +347,5 @@ fn decode_held(text: &str) -> Held {
         Some(mut ids) if ids.len() == 1 => ids.pop().map_or(Held::Unknown, Held::Known),
         Some(ids) => Held::OneOf(ids),
         None => Held::Unknown,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_images() {
-        for (name, full) in
-            [("base", "base:latest"), ("docker.io/library/base:1", "base:1"), ("h:5000/x", "h:5000/x:latest"), ("x@sha256:0", "x:latest")]
-        {
-            assert_eq!(familiar(name), full);
-        }
     }
 }

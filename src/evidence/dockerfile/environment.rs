@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::expand::{Lexer, Variables};
 use super::{Command, CommandKind, Dockerfile};
 use crate::evidence::go_match::clean;
+use crate::evidence::image_name::without_defaults;
 
 /// BuildKit's `PATH` where the image sets none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -32,15 +33,10 @@ pub struct BuildOptions {
 impl BuildOptions {
     /// Whether a stage name or an image is replaced by a named context.
     pub fn has_context(&self, name: &str) -> bool {
-        let familiar = |name: &str| {
-            let name = name.strip_prefix("docker.io/").unwrap_or(name);
-            let name = name.strip_prefix("library/").unwrap_or(name);
-            name.strip_suffix(":latest").unwrap_or(name).to_owned()
-        };
         // BuildKit takes neither `scratch` nor `context` from a named context.
         !name.eq_ignore_ascii_case("scratch")
             && !name.eq_ignore_ascii_case("context")
-            && (self.contexts.contains(name) || self.contexts.iter().any(|c| familiar(c) == familiar(name)))
+            && (self.contexts.contains(name) || self.contexts.iter().any(|c| without_defaults(c) == without_defaults(name)))
     }
 }
 

@@ -11,6 +11,7 @@ use super::environment::{Base, BuildOptions, Environment, Running, Scope};
 use super::expand::{Expanded, Lexer, Variables};
 use super::{Command, CommandKind, Dockerfile, Run, lines};
 use crate::evidence::go_match::clean;
+use crate::evidence::image_name;
 
 /// Stands for the value of a variable that only the base image knows. No Dockerfile can be expected to hold it.
 const UNKNOWN: &str = "\u{10FFFE}";
@@ -157,10 +158,10 @@ impl<'d> StepIndex<'d> {
     }
 
     fn find_from(&self, stage: Option<&str>, number: u32, total: u32, image: &str) -> Option<CommandRef<'d>> {
-        let image = familiar(image);
+        let image = image_name::short(image);
         let agrees = |step: &Step<'d>| {
             let name = step.name.strip_prefix("FROM ").unwrap_or_default();
-            step.command.is_none() && familiar(name) == image
+            step.command.is_none() && image_name::short(name) == image
         };
         let firsts = |stages: &[usize]| -> Vec<&Step<'d>> {
             let steps = stages.iter().filter_map(|stage| self.steps(*stage).first());
@@ -208,14 +209,6 @@ impl Step<'_> {
         let keyword = |name: &str| name.split_whitespace().next().map(str::to_owned);
         (keyword(&self.name) == keyword(text)).then_some(Agreement::Number)
     }
-}
-
-/// The short form of an image's name: without the default registry and tag, without digest.
-fn familiar(image: &str) -> &str {
-    let image = image.split_once('@').map_or(image, |(name, _)| name);
-    let image = image.strip_prefix("docker.io/").unwrap_or(image);
-    let image = image.strip_prefix("library/").unwrap_or(image);
-    image.strip_suffix(":latest").unwrap_or(image)
 }
 
 /// Whether the parts occur in the text in order, the first at its beginning and the last at its end.

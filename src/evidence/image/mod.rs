@@ -22,6 +22,7 @@ use serde::Deserialize;
 
 use self::layer::Layer;
 pub use self::layer::{FileId, Found};
+use super::image_name;
 
 /// Largest JSON document of an image that is read.
 const MAX_JSON: u64 = 16 << 20;
@@ -316,7 +317,7 @@ impl Image {
             let layers: Vec<_> = layers.collect();
             let parts = [config.os, config.architecture, config.variant];
             let platform = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-            let mut names: Vec<String> = image.names.iter().map(|name| familiar(name)).collect();
+            let mut names: Vec<String> = image.names.iter().map(|name| image_name::tagged(name)).collect();
             names.sort();
             names.dedup();
             images.push(Self {
@@ -491,15 +492,6 @@ fn history(entries: Vec<HistoryEntry>, layers: usize) -> Vec<Made> {
         Made { keyword, text: text.to_owned(), layer }
     });
     made.collect()
-}
-
-/// An image's name with everything that docker leaves out for people, and with a tag.
-pub fn familiar(name: &str) -> String {
-    let name = name.split_once('@').map_or(name, |(name, _)| name);
-    let name = name.strip_prefix("docker.io/").unwrap_or(name);
-    let name = name.strip_prefix("library/").unwrap_or(name);
-    let tagged = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
-    if tagged { name.to_owned() } else { format!("{name}:latest") }
 }
 
 /// A path of an archive without `./` and slashes at its ends.
