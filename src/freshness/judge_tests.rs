@@ -226,6 +226,40 @@ fn without_a_record_git_and_the_bytes_decide() {
 }
 
 #[test]
+fn fewer_bytes_than_the_changed_files_have_prove_that_not_all_were_read() {
+    let case = Case::new(&[DOCKERFILE, IGNORE, ("a", "one"), ("b", "a longer one"), ("c", "same")]);
+    let first = case.git(&["rev-parse", "HEAD"]);
+    case.write(&[("a", "two"), ("b", "b longer two")]);
+    case.commit();
+    for (read, status, expected) in
+        [(&["a"][..], "DONE 0.1s", Verdict::Suspect), (&["a", "c"], "CACHED", Verdict::Suspect), (&["a", "b"], "CACHED", Verdict::Fresh)]
+    {
+        case.past.copies.borrow_mut().clear();
+        *case.past.last.borrow_mut() = Some(RunRef { run: None, commit: Some(first.clone()) });
+        let report = case.build(status, read);
+        assert_eq!(verdicts(&report), [(3, expected)], "{read:?} {status}");
+        assert_eq!(report.steps[0].changed_files, ["a", "b"], "what changed, and not all that it takes");
+    }
+}
+
+#[test]
+fn bytes_of_another_changed_file_are_no_proof() {
+    let text = "FROM busybox\nCOPY a /a\nCOPY b /b\nCOPY . /all\n";
+    let case = Case::new(&[("Dockerfile", text), IGNORE, ("a", "one"), ("b", "a longer one")]);
+    let first = case.git(&["rev-parse", "HEAD"]);
+    case.write(&[("a", "two"), ("b", "b longer two")]);
+    case.commit();
+    let steps = [("[2/4] COPY a /a", "CACHED"), ("[3/4] COPY b /b", "DONE 0.1s"), ("[4/4] COPY . /all", "DONE 0.1s")];
+    let suspect = [(3, Verdict::Suspect), (4, Verdict::Fresh), (5, Verdict::Suspect)];
+    for (read, expected) in [(&["b"][..], suspect), (&["a", "b"], [3, 4, 5].map(|index| (index, Verdict::Fresh)))] {
+        case.past.copies.borrow_mut().clear();
+        *case.past.last.borrow_mut() = Some(RunRef { run: None, commit: Some(first.clone()) });
+        let report = case.check("docker buildx build .", &log(case.bytes("", read), &steps), None);
+        assert_eq!(verdicts(&report), expected, "{read:?}");
+    }
+}
+
+#[test]
 fn with_the_log_alone_a_cached_copy_is_unknown() {
     let case = Case::new(&[DOCKERFILE]);
     let mut builds = Vec::new();

@@ -150,7 +150,7 @@ pub(super) fn judge_local(step: &Step, taken: &Use, state: &ContextState) -> Jud
         return judged;
     }
     if !unread.is_empty() {
-        return judge_unread(unread, step, taken, state, replayed);
+        return judge_unread(step, taken, state, replayed);
     }
     let changed =
         state.baseline.changed.as_ref().map(|changed| select(taken, &links, changed.iter().map(String::as_str))).unwrap_or_default();
@@ -264,7 +264,7 @@ fn judge_blind(blind: Vec<String>, step: &Step, state: &ContextState, replayed: 
 }
 
 /// Nothing is known of the builder's copy of these files: git and the bytes must do.
-fn judge_unread(unread: Vec<String>, step: &Step, taken: &Use, state: &ContextState, replayed: &Replayed) -> Judged {
+fn judge_unread(step: &Step, taken: &Use, state: &ContextState, replayed: &Replayed) -> Judged {
     let links = taken_files(taken, &state.root);
     let cached = step.status == Status::Cached;
     let Some(changed) = &state.baseline.changed else {
@@ -293,19 +293,25 @@ fn judge_unread(unread: Vec<String>, step: &Step, taken: &Use, state: &ContextSt
     if changed.is_empty() {
         return Judged::plain(Verdict::Fresh, "the image shows that the builder had the changed files as they are to be");
     }
-    let taken_now: HashSet<&str> = changed.iter().map(String::as_str).collect();
-    let read: u64 = state
-        .listing
-        .entries
-        .iter()
-        .zip(&state.listing.sizes.contents)
-        .filter(|(entry, _)| taken_now.contains(entry.path.as_str()))
-        .map(|(_, size)| *size)
-        .fold(state.listing.sizes.listing, u64::saturating_add);
-    let sent = state.figure.is_some_and(|figure| figure.least >= read || figure.fits(read)) && !replayed.nothing_read;
+    let contents = state.listing.entries.iter().zip(&state.listing.sizes.contents).filter(|(_, size)| **size > 0);
+    let contents: HashMap<&str, u64> = contents.map(|(entry, size)| (entry.path.as_str(), *size)).collect();
+    let size_of = |path: &String| contents.get(path.as_str()).copied();
+    let own: Vec<u64> = changed.iter().filter_map(size_of).collect();
+    if own.is_empty() {
+        let mut judged =
+            Judged::plain(Verdict::Fresh, "what changed are names, links and empty files, which the builder sees without reading");
+        judged.files = changed;
+        return judged;
+    }
+    // What a transfer of all changed files takes. Only with so much is it certain that those of this step were among them: other files
+    // can have been read in their place.
+    let all = state.baseline.changed.iter().flatten().filter_map(size_of).fold(state.listing.sizes.listing, u64::saturating_add);
+    let sent = state.figure.is_some_and(|figure| figure.fits(all) || figure.least >= all) && !replayed.nothing_read;
+    let least = own.iter().copied().fold(state.listing.sizes.listing, u64::saturating_add);
+    let too_few = state.figure.is_some_and(|figure| figure.most < least);
     let mut judged = if sent {
         Judged::plain(Verdict::Fresh, "the changed files were transferred, so the builder compared their content")
-    } else if !cached && !replayed.nothing_read {
+    } else if !cached && !replayed.nothing_read && !too_few {
         Judged::plain(Verdict::Fresh, "it ran, and files were read again")
     } else {
         let mut judged = Judged::plain(Verdict::Suspect, "");
@@ -314,11 +320,13 @@ fn judge_unread(unread: Vec<String>, step: &Step, taken: &Use, state: &ContextSt
         "it may have put old code into the image".clone_into(&mut judged.headline);
         if replayed.nothing_read {
             judged.evidence.push("the builder received the file list alone and read no file".to_owned());
+        } else if let Some(figure) = state.figure.filter(|_| too_few) {
+            judged.evidence.push(format!("the builder received at most {} B; with what changed it would have been {least} B", figure.most));
         }
         judged.help = "keep a history (--history, --record) so that the builder's copy is known, or give the image with --image";
         judged
     };
-    judged.files = if judged.verdict == Verdict::Suspect { changed } else { unread };
+    judged.files = changed;
     judged
 }
 
