@@ -13,6 +13,7 @@ import time
 import traceback
 
 import compare
+import images
 import live
 import recording
 import run
@@ -48,15 +49,17 @@ def test(bklog, only, work, freshness):
     checks, workshop = Checks(), Workshop(work)
     logs = pathlib.Path(work) / "logs"
     logs.mkdir()
-    parts = [(scenario.__name__, scenario) for scenario in (*SCENARIOS, *FRESHNESS)] + [("live", live.check_live), ("run", run.check_run)]
+    parts = [(scenario.__name__, scenario) for scenario in (*SCENARIOS, *FRESHNESS)] + [
+        ("live", live.check_live), ("run", run.check_run), ("compose", run.check_compose), ("images", images.check_images)]
+    freshness_only = ("run", "compose", "images")
     for name, scenario in parts:
         if only not in name:
             continue
         began, before = time.monotonic(), checks.failed
         try:
-            if name == "live" or name == "run" and freshness:
+            if name == "live" or name in freshness_only and freshness:
                 scenario(checks, workshop, bklog)
-            elif name != "run":
+            elif name not in freshness_only:
                 for made in scenario(workshop):
                     log = logs / f"{made.name}.log"
                     log.write_bytes(made.log)

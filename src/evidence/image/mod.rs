@@ -186,6 +186,7 @@ impl Blobs {
         let file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
         let mut found = HashMap::new();
+        let mut links: Vec<(String, String)> = Vec::new();
         let mut archive = tar::Archive::new(file);
         let entries = archive.entries_with_seek().map_err(unreadable)?;
         for entry in entries {
@@ -194,18 +195,16 @@ impl Blobs {
                 Err(_) if found.is_empty() => return Err(ImageError::NotAnImage(shown.to_owned())),
                 Err(cause) => return Err(unreadable(cause)),
             };
-            if found.len() >= MAX_ENTRIES {
+            if found.len().saturating_add(links.len()) >= MAX_ENTRIES {
                 return Err(ImageError::TooLarge(shown.to_owned()));
             }
             let name = clean(&entry.path_bytes());
-            // docker save of old writes a layer twice, the second time as a link to the first.
+            // docker save of old writes a layer that occurs twice once, and the other time a link to it; either can come first.
             match entry.link_name_bytes().filter(|_| entry.header().entry_type().is_symlink()) {
                 Some(target) => {
                     let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
                     let target = clean(format!("{directory}/{}", String::from_utf8_lossy(&target)).as_bytes());
-                    if let Some(place) = found.get(&target).copied() {
-                        found.insert(name, place);
-                    }
+                    links.push((name, target));
                 }
                 None => {
                     let (offset, size) = (entry.raw_file_position(), entry.size());
@@ -214,6 +213,11 @@ impl Blobs {
                     }
                     found.insert(name, (offset, size));
                 }
+            }
+        }
+        for (name, target) in links {
+            if let Some(place) = found.get(&target).copied() {
+                found.insert(name, place);
             }
         }
         Ok(Self::Archive { path: path.to_owned(), found, _unpacked: unpacked })

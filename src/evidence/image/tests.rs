@@ -157,3 +157,18 @@ fn times_digests_and_contents_of_layers() {
         assert_eq!(Image::read_all(&path).unwrap()[0].history[0].created, None, "{time}");
     }
 }
+
+#[test]
+fn a_layer_that_occurs_twice_is_a_link_the_other_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("image.tar");
+    let layer = tar(&[("a", b"a")]);
+    let config = serde_json::to_vec(&serde_json::json!({"history": [{"created_by": "COPY a /a"}, {"created_by": "COPY a /a"}]})).unwrap();
+    let manifest = br#"[{"Config": "c.json", "Layers": ["1/layer.tar", "2/layer.tar"]}]"#;
+    let (link, file) = (("1/layer.tar -> ../2/layer.tar", &b""[..]), ("2/layer.tar", &layer[..]));
+    for both in [[link, file], [file, link]] {
+        std::fs::write(&path, tar(&[both[0], both[1], ("c.json", &config), ("manifest.json", manifest)])).unwrap();
+        let image = Image::read_all(&path).unwrap().remove(0);
+        assert_eq!((held(&image, 0, "a"), held(&image, 1, "a")), (Some(git(b"a")), Some(git(b"a"))));
+    }
+}
