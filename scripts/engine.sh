@@ -3,7 +3,7 @@
 #
 # usage: scripts/engine.sh start|stop|env [DIR]      (DIR: work directory, default target/engine)
 #
-#   start  installs docker.io and busybox-static with apt when they are missing, starts dockerd with all its state
+#   start  installs docker.io, docker-compose and busybox-static with apt when they are missing, starts dockerd with all its state
 #          below DIR, waits until it answers and imports the base image. A running engine in DIR is left as it is.
 #   stop   ends the engine in DIR, removes its mounts and everything that start made there. Without an engine: nothing.
 #   env    prints the variables that a client needs, for `eval "$(scripts/engine.sh env DIR)"`:
@@ -35,6 +35,8 @@ engine_fail() {
 engine_install() {
     local missing=() policy=/usr/sbin/policy-rc.d made_policy=
     [[ -x $ENGINE_DAEMON && -x $ENGINE_CLIENT ]] || missing+=(docker.io)
+    # Of the first generation, written in Python: what many deploy scripts still call.
+    [[ -x /usr/bin/docker-compose ]] || missing+=(docker-compose)
     # A busybox with shared libraries would not run in an image that holds nothing else.
     dpkg-query -W -f '${db:Status-Abbrev}' busybox-static 2>/dev/null | grep -q '^ii' || missing+=(busybox-static)
     if ((${#missing[@]} > 0)); then

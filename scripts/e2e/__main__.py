@@ -14,6 +14,7 @@ import traceback
 
 import compare
 import histories
+import images
 import live
 import recording
 import run
@@ -50,15 +51,17 @@ def test(bklog, only, work, freshness):
     logs = pathlib.Path(work) / "logs"
     logs.mkdir()
     parts = [(scenario.__name__, scenario) for scenario in (*SCENARIOS, *FRESHNESS)] + [
-        ("live", live.check_live), ("run", run.check_run), ("histories", histories.check_histories)]
+        ("live", live.check_live), ("run", run.check_run), ("compose", run.check_compose), ("images", images.check_images),
+        ("histories", histories.check_histories)]
+    freshness_only = ("run", "compose", "images", "histories")
     for name, scenario in parts:
         if only not in name:
             continue
         began, before = time.monotonic(), checks.failed
         try:
-            if name == "live" or name in ("run", "histories") and freshness:
+            if name == "live" or name in freshness_only and freshness:
                 scenario(checks, workshop, bklog)
-            elif name not in ("run", "histories"):
+            elif name not in freshness_only:
                 for made in scenario(workshop):
                     log = logs / f"{made.name}.log"
                     log.write_bytes(made.log)

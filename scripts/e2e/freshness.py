@@ -199,4 +199,32 @@ def hosted_bust(workshop):
         yield recording
 
 
-FRESHNESS = (life_of_a_commit, ten_services, hosted_bust)
+def old_ignore_file(workshop):
+    """An unseen change of .dockerignore: docker 20.10 compares it by size and time, and keeps out what it is to let in."""
+    engine, context = workshop.fresh("ignore")
+    text = "FROM busybox:1.35\nCOPY . /app\n"
+    repository = Repository(context)
+
+    def ignoring(name):
+        return f".git\n.dockerignore\nDockerfile\n{name}\n"
+
+    def build(name, what, left_out, status, fresh):
+        made, problems = engine.build(context, tag="ignore"), []
+        truth = succeeded(made, text, "ignore", problems)
+        committed = {path: data for path, data in repository.files().items() if path not in ("Dockerfile", ".dockerignore") and not path.startswith(left_out)}
+        one = copied(made, 0, truth, ". /app", committed, "app")
+        expect(problems, one, status, fresh)
+        recording = record(name, what, [made], [truth], problems, text)
+        recording.checkout = Checkout(str(context), repository.head(), recording.commands, [one], archive=made.image.archive)
+        return recording
+
+    repository.commit("First version", {"Dockerfile": text, ".dockerignore": ignoring("docs"), "docs/guide.txt": source("guide"), "src/main.py": source("main")})
+    yield build("ignore-first", "docs are kept out of the context", "docs/", "done", "fresh")
+    repository.rewrite_unseen(".dockerignore", ignoring("none"))
+    repository.commit("Let the documentation in, same size, time put back")
+    yield build("ignore-unseen", "an unseen change of .dockerignore: docs are still kept out", "none/", "cached", "stale")
+    (context / ".dockerignore").touch()
+    yield build("ignore-touched", "touched, it is read again", "none/", "done", "fresh")
+
+
+FRESHNESS = (life_of_a_commit, ten_services, hosted_bust, old_ignore_file)

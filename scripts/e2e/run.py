@@ -49,6 +49,47 @@ class Runner:
         return process.returncode, json.loads(lines[-1]) if lines else None, printed.decode(errors="replace")
 
 
+def check_compose(checks, workshop, bklog):
+    """`bklog run -- docker-compose build`, of the first generation: by its own builder and by docker's client, with contexts of one name."""
+    engine, context = workshop.fresh("compose")
+    runner = Runner(engine, context, bklog)
+    # Its Python must not meet what the caller has set for another one.
+    runner.environment = {name: value for name, value in runner.environment.items() if not name.startswith(("PYTHON", "COMPOSE_"))}
+    repository = Repository(context)
+    services = {"api": "the api", "web": "the web"}
+    files = {".gitignore": "*.log\n", "docker-compose.yml": "version: '3'\nservices:\n" + "".join(f"  {name}:\n    build: ./{name}/src\n" for name in services)
+             + "  db:\n    image: busybox:1.35\n"}
+    for name, text in services.items():
+        files[f"{name}/src/Dockerfile"] = "FROM busybox:1.35\nCOPY main.py /app/\n"
+        files[f"{name}/src/main.py"] = source(text)
+    repository.commit("Two services", files)
+
+    def set_times():
+        for path in context.glob("*/src/*"):
+            os.utime(path, (1_700_000_000, 1_700_000_000))
+
+    set_times()
+    for buildkit in ("0", "1"):
+        runner.environment.update(DOCKER_BUILDKIT=buildkit, COMPOSE_DOCKER_CLI_BUILD=buildkit)
+        history = ("--history", str(context.parent / f"history-{buildkit}"))
+        label = f"run docker-compose build, {'BuildKit' if buildkit == '1' else 'its own builder'}"
+        both = [(0, "fresh"), (1, "fresh")]
+        for what in ("first", "again"):
+            code, document, printed = runner.json(*history, "--", "docker-compose", "build")
+            checks.equal((code, verdicts(document)), (FINE, both), f"{label}: {what}")
+            checks.that(document and document.get("recorded_as") and not document["notes"], f"{label}, {what}: each service finds its build", printed[-300:])
+    text = source(services["api"]).replace("'value 007", "'VALUE 007")
+    (context / "api/src/main.py").write_text(text)
+    set_times()
+    # git would believe the time as well.
+    (context / ".git/index").unlink()
+    repository.commit("Change the api, same size, same time")
+    code, document, printed = runner.json(*history, "--", "docker-compose", "build")
+    checks.equal((code, verdicts(document)), (FINDINGS, [(0, "stale"), (1, "fresh")]), "run docker-compose build: an unseen change is stale in its service alone")
+    in_image = engine.image("context_api").text("/app/main.py")
+    checks.that(in_image == source(services["api"]), "run docker-compose build: the image is really stale")
+
+
 def verdicts(document):
     """The verdicts of the COPY steps, as (build, verdict)."""
     return [(step["build"], step["verdict"]) for step in (document or {}).get("steps", []) if "COPY" in step["name"]]

@@ -40,7 +40,6 @@ pub(super) struct Judged<'l> {
     /// What could not be seen of them.
     pub(super) notes: &'l [String],
     /// True where `run` made it.
-    #[cfg_attr(not(feature = "history"), expect(dead_code, reason = "only the history asks"))]
     pub(super) is_run: bool,
 }
 
@@ -122,6 +121,8 @@ impl EvidenceArgs {
                 Err(error) => notes.push(error.to_string()),
             }
         }
+        // The name of a run is that of its command.
+        let log_file = if log.is_run { None } else { cwd.join(log.name).canonicalize().ok() };
         let input = Input {
             builds,
             commands: &commands,
@@ -133,6 +134,7 @@ impl EvidenceArgs {
             env: &env,
             past,
             images: &images,
+            log: log_file.as_deref(),
         };
         let mut report = check(&input);
         report.notes.splice(0..0, notes);

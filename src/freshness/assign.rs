@@ -10,8 +10,8 @@
 use std::borrow::Cow;
 
 use crate::build::{Build, Format, Kind};
-use crate::evidence::build_command::BuildCommand;
-use crate::evidence::build_target::BuildTarget;
+use crate::evidence::build_command::{BuildCommand, ClientKind};
+use crate::evidence::build_target::{BuildTarget, ContextSource};
 use crate::evidence::dockerfile::Dockerfile;
 use crate::evidence::dockerfile::environment::Environment;
 use crate::evidence::dockerfile::steps::{Agreement, StepIndex};
@@ -62,7 +62,7 @@ pub fn assign(builds: &[Build], commands: &[BuildCommand], sources: &Sources) ->
         let found = choose(&candidates, &used, positional.then_some(number));
         assigned.commands.push(found.map(|found| {
             used.push(found.place());
-            found.command(&commands[found.at]).into_owned()
+            by_docker(build, found.command(&commands[found.at]).into_owned())
         }));
         if found.is_none() {
             lost.push(number + 1);
@@ -72,6 +72,21 @@ pub fn assign(builds: &[Build], commands: &[BuildCommand], sources: &Sources) ->
         assigned.notes.push(note(&lost, commands.len()));
     }
     assigned
+}
+
+/// `docker-compose` of the first generation has each service built by docker's own client (`compose/service.py`, `_CLIBuilder`), which
+/// names a context by its whole path. What drives BuildKit itself names the builder in the log, or the service in its steps.
+fn by_docker(build: &Build, mut command: BuildCommand) -> BuildCommand {
+    let by_docker = build.builder.is_none() && build.format == Format::Plain && build.steps.iter().all(|step| step.parts.target.is_none());
+    if command.client == ClientKind::Compose && by_docker {
+        command.client = ClientKind::Docker;
+        for target in &mut command.targets {
+            if let ContextSource::Dir { path, typed } = &mut target.context {
+                *typed = path.to_string_lossy().into_owned();
+            }
+        }
+    }
+    command
 }
 
 fn note(lost: &[usize], commands: usize) -> String {

@@ -19,8 +19,8 @@ use crate::evidence::{
 use crate::finding::{Confidence, Severity};
 
 use super::judge::{Input, Judge, Raised, Said, first_line};
-use super::layer_files::{Compared, Place};
-use super::local::{Judged, count, judge_local};
+use super::layer_files::{Compared, Place, anywhere};
+use super::local::{ContextState, Judged, count, judge_local, missing_source, of_which_tree};
 use super::plan::{Use, View};
 use super::target::{Context, Contexts, StepUses};
 use super::uses::context_key;
@@ -44,8 +44,21 @@ pub(super) struct Shown {
     pub(super) steps: BTreeMap<u32, Compared>,
     /// Of the steps that copy from another stage.
     pub(super) through: BTreeMap<u32, Through>,
+    /// Of commands: the layer that each of them made.
+    pub(super) ran: BTreeMap<u32, LayerOf>,
     /// True where there is an image of the target.
     pub(super) any: bool,
+}
+
+/// The layer that a command made, as the image tells it.
+#[derive(Debug, Clone)]
+pub(super) struct LayerOf {
+    /// Its digest, unpacked.
+    pub(super) digest: Option<String>,
+    /// When it was made.
+    pub(super) created: Option<jiff::Timestamp>,
+    /// The repositories in it with the commits that they have checked out.
+    pub(super) clones: Vec<(String, String)>,
 }
 
 /// Which build and target an image is of: by its digest, else by its name, else the last build. `None` where that cannot be told.
@@ -57,7 +70,12 @@ fn assign_one(input: &Input<'_>, image: &Image, notes: &mut Vec<String>) -> Opti
     let command = |number: usize| -> Option<&BuildCommand> { input.commands.get(number).and_then(Option::as_ref) };
     let shown = || image.names.first().cloned().unwrap_or_else(|| "the image".to_owned());
     let named = |names: &[String]| names.iter().any(|name| image.names.contains(&image_name::tagged(name)));
-    let has_digest = |build: &Build| build.image.digest.as_ref().is_some_and(|digest| image.digests.contains(digest));
+    // The legacy builder prints the first twelve digits of the image's id.
+    let is_digest = |digest: &str, known: &String| {
+        known == digest || (digest.len() == 12 && known.strip_prefix("sha256:").is_some_and(|id| id.starts_with(digest)))
+    };
+    let has_digest =
+        |build: &Build| build.image.digest.as_ref().is_some_and(|digest| image.digests.iter().any(|known| is_digest(digest, known)));
     let by_digest = input.builds.iter().rposition(has_digest);
     let by_name = || {
         (0..input.builds.len()).rev().find(|number| {
@@ -96,27 +114,23 @@ impl Judge<'_> {
         number: usize,
         build: &Build,
         target: &BuildTarget,
-        view: &View<'_>,
+        view: Option<&View<'_>>,
         steps: &[StepUses<'_, '_>],
         contexts: &mut Contexts,
     ) -> Shown {
         let mut shown = Shown::default();
-        // The target's stage and those that it is made from.
-        let mut stages: Vec<usize> = view.environment.target().ok().flatten().into_iter().collect();
-        while let Some(Base::Stage(base)) = stages.last().and_then(|stage| view.environment.base(*stage))
-            && !stages.contains(base)
-        {
-            stages.push(*base);
-        }
-        let mut of_image: Vec<&StepUses<'_, '_>> =
-            steps.iter().filter(|step| step.place.is_some_and(|place| stages.contains(&place.stage))).collect();
-        of_image.sort_by_key(|step| step.place.map(|place| place.line));
+        let of_image = steps_of_image(view, steps);
         let images = self.input.images;
         for (at, image) in images.iter().enumerate() {
             if !self.is_of(at, number, target) {
                 continue;
             }
             shown.any = true;
+            for context in contexts.values_mut() {
+                if let Context::Local(state) = context {
+                    state.has_image = true;
+                }
+            }
             let of_platform: Vec<_> = of_image.iter().copied().filter(|step| is_platform(step.step, image)).collect();
             let look = Look { image, view, started: build.started };
             if let Err(error) = look.compare(&of_platform, steps, contexts, &mut shown) {
@@ -138,18 +152,26 @@ impl Judge<'_> {
     ) -> (Verdict, String) {
         let location = step.place.and_then(|place| self.location(target, place.line));
         let step = step.step;
+        let unknown = if let Context::Local(state) = context { of_which_tree(state) } else { String::new() };
         if compared.wrong.is_empty() {
-            // What the image does not decide, the rest of the evidence may still prove.
-            if !compared.open.is_empty()
-                && let Context::Local(state) = context
-                && let Judged { verdict: Verdict::Stale, .. } = judge_local(step, taken, state)
-            {
-                return self.judge_use(number, step, taken, context, target, None);
+            // What the image does not decide, the rest of the evidence may still prove, or put in doubt.
+            if let (Context::Local(state), false) = (context, compared.open.is_empty()) {
+                let Judged { verdict, files, .. } = judge_local(step, taken, state);
+                let in_doubt = || verdict == Verdict::Suspect && !compared.own && files.iter().any(|file| compared.open.contains(file));
+                if verdict == Verdict::Stale || in_doubt() {
+                    return self.judge_use(number, step, taken, context, target, None);
+                }
             }
             self.withdraw(number, step.index);
             let because = match compared.open.is_empty() {
-                true => "the image holds these very files".to_owned(),
-                false => format!("the image holds these very files, but for {}, which changed since", count(&compared.open)),
+                true => format!("the image holds these very files{unknown}"),
+                false if compared.own => {
+                    format!("the image holds these very files, but for {}, which changed since{unknown}", count(&compared.open))
+                }
+                false => format!(
+                    "the image holds {} of these very files{unknown}; later commands may have changed the others",
+                    compared.same.len()
+                ),
             };
             self.verdict(number, step, Said::new(Verdict::Fresh, &because));
             return (Verdict::Fresh, because);
@@ -157,7 +179,10 @@ impl Judge<'_> {
         self.withdraw(number, step.index);
         let files: Vec<String> = compared.wrong.iter().map(|wrong| wrong.path.clone()).collect();
         let mut said = Said::new(Verdict::Stale, "");
-        said.because = format!("the image does not hold {} as the commit has it", count(&files));
+        said.because = match unknown.is_empty() {
+            true => format!("the image does not hold {} as the commit has it", count(&files)),
+            false => format!("the image does not hold {} as the tree has it{unknown}", count(&files)),
+        };
         said.changed_files.clone_from(&files);
         let because = said.because.clone();
         self.verdict(number, step, said);
@@ -184,7 +209,8 @@ impl Judge<'_> {
 /// One image with the view of the Dockerfile that it was made by.
 struct Look<'i, 'v, 'd> {
     image: &'i Image,
-    view: &'v View<'d>,
+    /// `None` where the Dockerfile is not that of the build: then the log's own words count.
+    view: Option<&'v View<'d>>,
     started: Option<Instant>,
 }
 
@@ -199,23 +225,37 @@ impl Look<'_, '_, '_> {
     ) -> Result<(), ImageError> {
         let image = self.image;
         let mut next = image.history.len();
-        for step in steps.iter().rev().filter(|step| matches!(step.step.parts.keyword, Some("COPY" | "ADD"))) {
-            let Some(place) = step.place else {
-                continue;
+        for step in steps.iter().rev() {
+            let is_run = match step.step.parts.keyword {
+                Some("COPY" | "ADD") => false,
+                Some("RUN") => true,
+                _ => continue,
             };
-            let in_view = self.view.workdir(place.stage, place.line);
+            let in_view = step.place.and_then(|place| self.view?.workdir(place.stage, place.line));
             // From the end, as the base image can have layers of the same text below.
-            let entry = (0..next).rev().find(|at| made(image, *at, step, in_view.as_deref()));
+            let commands = if is_run { self.commands(step) } else { Vec::new() };
+            let entry = (0..next).rev().find(|at| match is_run {
+                true => ran(image, *at, step.step, &commands),
+                false => made(image, *at, step, in_view.as_deref()),
+            });
             next = entry.unwrap_or(next);
+            let made = entry.and_then(|entry| image.history.get(entry));
+            let own = made.and_then(|made| made.layer);
+            if let (true, Some(made), Some(layer)) = (is_run, made, own) {
+                let digest = image.diff_id(layer).map(str::to_owned);
+                // The layer is read only where the command can have put a repository there.
+                let clones = if step.step.name.contains("git") { image.clones(layer)? } else { Vec::new() };
+                shown.ran.insert(step.step.index, LayerOf { digest, created: made.created, clones });
+            }
             let workdir = in_view.unwrap_or_else(|| workdir(image, entry));
-            let own = entry.and_then(|entry| image.history.get(entry)).and_then(|made| made.layer);
-            // Without a layer for each step the image as a whole is looked at.
-            let Some(up_to) = own.or_else(|| image.layers().checked_sub(1)) else {
+            // Without a layer for each step the image as a whole is looked at. A step that only the log tells of may be none of the image.
+            let whole = || image.layers().checked_sub(1).filter(|_| step.place.is_some() && !is_run);
+            let Some(up_to) = own.or_else(whole) else {
                 continue;
             };
-            for taken in step.uses().filter(|taken| !taken.mount) {
+            for taken in step.uses() {
                 if let Origin::Stage(from) = taken.origin {
-                    if let Some(layer) = own {
+                    if let Some(layer) = own.filter(|_| !taken.mount) {
                         self.through_stage(step.step.index, taken, from, layer, &workdir, all, contexts, shown)?;
                     }
                     continue;
@@ -223,12 +263,20 @@ impl Look<'_, '_, '_> {
                 let Some(Context::Local(state)) = context_key(&taken.origin).and_then(|name| contexts.get_mut(&name)) else {
                     continue;
                 };
-                if state.reference.as_ref().is_some_and(|reference| !reference.known) {
+                if taken.mount {
+                    state.learn(&anywhere(image, up_to, &selected(taken, state), state)?);
                     continue;
                 }
                 let at = Place { image, up_to, own: own.is_some(), workdir: &workdir, outer: None, started: self.started };
-                let compared = at.compare(taken, state)?;
-                if own.is_none() && compared.same.is_empty() && compared.wrong.is_empty() {
+                let mut compared = at.compare(taken, state)?;
+                if own.is_none() {
+                    let open: Vec<&str> = compared.open.iter().map(String::as_str).collect();
+                    let moved = anywhere(image, up_to, &open, state)?;
+                    compared.open.retain(|path| !moved.held.contains_key(path));
+                    compared.add(moved);
+                }
+                let nothing = compared.same.is_empty() && compared.wrong.is_empty();
+                if nothing && (own.is_none() || (compared.is_empty() && missing_source(taken, state).is_some())) {
                     continue;
                 }
                 state.learn(&compared);
@@ -236,6 +284,11 @@ impl Look<'_, '_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// The text of a RUN as the Dockerfile has it, in the forms that a history may have.
+    fn commands(&self, step: &StepUses<'_, '_>) -> Vec<String> {
+        step.place.zip(self.view).map(|(place, view)| view.run_texts(place.stage, place.line)).unwrap_or_default()
     }
 
     /// What the image shows of a copy from another stage: files of a context that the stage copied, and that are taken as they are.
@@ -251,28 +304,35 @@ impl Look<'_, '_, '_> {
         contexts: &mut Contexts,
         shown: &mut Shown,
     ) -> Result<(), ImageError> {
+        let Some(view) = self.view else {
+            return Ok(());
+        };
         let mut result = Compared::default();
         let mut stage = Some(from);
         while let Some(at) = stage {
             for copied in all.iter().filter(|copied| copied.place.is_some_and(|place| place.stage == at)) {
-                let inner = copied.place.and_then(|place| self.view.workdir(place.stage, place.line)).unwrap_or_default();
-                for taken in copied.uses().filter(|taken| !taken.mount) {
+                let inner = copied.place.and_then(|place| view.workdir(place.stage, place.line)).unwrap_or_default();
+                for taken in copied.uses() {
                     let Some(Context::Local(state)) = context_key(&taken.origin).and_then(|name| contexts.get_mut(&name)) else {
                         continue;
                     };
-                    if state.reference.as_ref().is_some_and(|reference| !reference.known) {
-                        continue;
+                    let mut compared = Compared::default();
+                    if !taken.mount {
+                        let outer = Some((outer, workdir));
+                        let place = Place { image: self.image, up_to: layer, own: true, workdir: &inner, outer, started: self.started };
+                        compared = place.compare(taken, state)?;
+                        // A file that is not the commit's may have been made so by a command of the stage: only an older version is proof.
+                        compared.forget_wrong_but_older();
                     }
-                    let outer = Some((outer, workdir));
-                    let place = Place { image: self.image, up_to: layer, own: true, workdir: &inner, outer, started: self.started };
-                    let mut compared = place.compare(taken, state)?;
-                    // A file that is not the commit's may have been made so by a command of the stage: only an older version is proof.
-                    compared.wrong.retain(|wrong| wrong.older);
+                    // Commands of the stage move files, and give them other names.
+                    let files = selected(taken, state);
+                    let left: Vec<&str> = files.into_iter().filter(|path| !compared.held.contains_key(*path)).collect();
+                    compared.add(anywhere(self.image, layer, &left, state)?);
                     state.learn(&compared);
                     result.add(compared);
                 }
             }
-            stage = match self.view.environment.base(at) {
+            stage = match view.environment.base(at) {
                 Some(Base::Stage(base)) if *base < at => Some(*base),
                 _ => None,
             };
@@ -290,6 +350,58 @@ impl Look<'_, '_, '_> {
         }
         Ok(())
     }
+}
+
+/// The steps that made the image, from its base up: those of the target's stage, and of the stages that it is made from.
+fn steps_of_image<'s, 'b, 'v>(view: Option<&View<'_>>, steps: &'s [StepUses<'b, 'v>]) -> Vec<&'s StepUses<'b, 'v>> {
+    let Some(view) = view else {
+        // Without its Dockerfile it is known only where the build has one stage.
+        let mut words: Vec<_> = steps.iter().map(|step| &step.step.parts.stage).collect();
+        words.dedup();
+        let mut found: Vec<_> = if words.len() == 1 { steps.iter().collect() } else { Vec::new() };
+        found.sort_by_key(|step| step.step.parts.number);
+        return found;
+    };
+    let mut stages: Vec<usize> = view.environment.target().ok().flatten().into_iter().collect();
+    while let Some(Base::Stage(base)) = stages.last().and_then(|stage| view.environment.base(*stage))
+        && !stages.contains(base)
+    {
+        stages.push(*base);
+    }
+    stages.reverse();
+    // What an ONBUILD of the base image does stands in no line of the Dockerfile.
+    let place = |step: &StepUses<'_, '_>| {
+        let stage = step.place.map_or_else(|| view.stage_of(step.step), |place| Some(place.stage))?;
+        let rank = stages.iter().position(|known| *known == stage)?;
+        Some((rank, step.step.parts.number))
+    };
+    let mut found: Vec<_> = steps.iter().filter_map(|step| Some((place(step)?, step))).collect();
+    found.sort_by_key(|(place, _)| *place);
+    found.into_iter().map(|(_, step)| step).collect()
+}
+
+/// The files of a context that a command takes, those with content.
+fn selected<'s>(taken: &Use, state: &'s ContextState) -> Vec<&'s str> {
+    let files = state.listing.entries.iter().filter(|entry| entry.has_content());
+    files.map(|entry| entry.path.as_str()).filter(|path| taken.selection.selects(path)).collect()
+}
+
+/// Says whether an entry of the history is that of a RUN: `RUN /bin/sh -c make`, `RUN |1 V=2 /bin/sh -c make` (BuildKit,
+/// `dockerfile2llb/convert.go`, `dispatchRun`), `/bin/sh -c make` (the legacy builder). `commands` are its
+/// texts in the Dockerfile.
+fn ran(image: &Image, entry: usize, step: &Step, commands: &[String]) -> bool {
+    let Some(made) = image.history.get(entry) else {
+        return false;
+    };
+    let words = |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+    let held = words(&made.text);
+    let ends_with = |text: &str| {
+        let text = words(text);
+        !text.is_empty() && held.ends_with(&text)
+    };
+    let shown = step.instruction().split_whitespace().skip(1).skip_while(|word| word.starts_with("--"));
+    let shown = shown.collect::<Vec<_>>().join(" ");
+    commands.iter().any(|command| ends_with(command)) || ends_with(&shown)
 }
 
 /// Says whether an entry of the history is that of a step.

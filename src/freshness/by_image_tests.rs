@@ -316,9 +316,245 @@ fn the_tree_may_lack_what_the_image_has() {
     let report = case.check(COMMAND, &text, Some(&new));
     assert_eq!(verdicts(&report), [(3, Verdict::Stale)]);
     assert_eq!(report.steps[0].changed_files, ["added"]);
-    // A commit that nobody knows here leaves the image without a measure.
-    let report = case.check(COMMAND, &text, Some("0123456789abcdef"));
-    assert_eq!(verdicts(&report), [(3, Verdict::Suspect)]);
+}
+
+#[test]
+fn a_commit_that_is_not_here_leaves_the_tree_to_compare_with() {
+    let mut case = Case::new(&[DOCKERFILE, IGNORE, ("a", "old")]);
+    case.write(&[("a", "new")]);
+    case.commit();
+    let text = cached(&case, &["[2/2] COPY . /app"]);
+    let elsewhere = Some("0123456789abcdef");
+    assert_eq!(verdicts(&case.check(COMMAND, &text, elsewhere)), [(3, Verdict::Suspect)]);
+    for (content, verdict) in [(&b"new"[..], Verdict::Fresh), (b"old", Verdict::Stale), (b"???", Verdict::Stale)] {
+        let files = [("app/Dockerfile", DOCKERFILE.1.as_bytes()), ("app/.dockerignore", b".git\n"), ("app/a", content)];
+        case.image(TestImage::new().layer("COPY . /app # buildkit", &files));
+        let report = case.check(COMMAND, &text, elsewhere);
+        assert_eq!(verdicts(&report), [(3, verdict)]);
+        assert!(report.steps[0].because.contains("0123456789ab is not in this repository"), "{}", report.steps[0].because);
+        assert!(report.findings.iter().any(|finding| finding.rule == "commit-mismatch" && finding.severity == Severity::Error));
+    }
+}
+
+#[test]
+fn remote_code_is_as_old_as_its_layer() {
+    let file = "FROM busybox\nARG V\nRUN git clone -q http://h/l.git /l\nRUN wget -q http://h/x -O /x && echo $V\nCOPY a /a\n";
+    let mut case = Case::new(&[("Dockerfile", file), IGNORE, ("a", "a")]);
+    let steps = ["[2/4] RUN git clone -q http://h/l.git /l", "[3/4] RUN wget -q http://h/x -O /x && echo 7", "[4/4] COPY a /a"];
+    let text = cached(&case, &steps);
+    let command = "docker buildx build --build-arg V=7 .";
+    let found = |report: &Report| -> Vec<(Option<u32>, Severity, String)> {
+        let found = report.findings.iter().filter(|finding| finding.rule == "stale-run");
+        found
+            .map(|finding| (finding.in_log.as_ref().unwrap().index, finding.severity, finding.evidence.join("; ") + &finding.help))
+            .collect()
+    };
+    assert_eq!(verdicts(&case.check(command, &text, None))[..2], [(3, Verdict::Suspect), (4, Verdict::Suspect)]);
+    let commit = "05f61b82cec98d2f05f61b82cec98d2f05f61b82";
+    let image = |created: &str| {
+        let head = format!("{commit}\n");
+        TestImage::new()
+            .layer("RUN |1 V=7 /bin/sh -c git clone -q http://h/l.git /l # buildkit", &[("l/.git/HEAD", head.as_bytes())])
+            .layer("RUN |1 V=7 /bin/sh -c wget -q http://h/x -O /x && echo $V # buildkit", &[("x", b"x")])
+            .layer("COPY a /a # buildkit", &[("a", b"a")])
+            .created(created)
+    };
+    case.image(image("2026-11-20T10:00:00.123Z"));
+    let report = case.check(command, &text, None);
+    assert_eq!(verdicts(&report), [(3, Verdict::Fresh), (4, Verdict::Fresh), (5, Verdict::Fresh)]);
+    assert!(report.steps[0].because.contains("was made on 2026-11-20 10:00:00 UTC: what it fetched then"), "{}", report.steps[0].because);
+    // What only the remote can tell stays a warning, which says what to compare.
+    let said = found(&report);
+    assert_eq!(
+        said.iter().map(|(index, severity, _)| (*index, *severity)).collect::<Vec<_>>(),
+        [(Some(3), Severity::Warning), (Some(4), Severity::Warning)]
+    );
+    assert!(said[0].2.contains(&format!("/l in it is at {commit}")) && said[0].2.contains("compare 05f61b82cec9 with"), "{}", said[0].2);
+    assert!(!said[1].2.contains("ls-remote"), "{}", said[1].2);
+    // A layer that was made while the log was, by another of its builds.
+    let timed: String = text
+        .lines()
+        .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("2026-11-20T09:59:59.000000000Z {line}\n") })
+        .collect();
+    let report = case.check(command, &timed, None);
+    assert_eq!((verdicts(&report)[0], found(&report).len()), ((3, Verdict::Fresh), 0), "{:?}", report.findings);
+    // Without a layer of its own it cannot be said when it ran.
+    case.image(TestImage::new().nothing("RUN x").layer("", &[("a", b"a"), ("x", b"x")]).created("2026-11-20T10:00:00Z"));
+    assert_eq!(verdicts(&case.check(command, &text, None)), [(3, Verdict::Suspect), (4, Verdict::Suspect), (5, Verdict::Fresh)]);
+}
+
+#[test]
+fn every_form_of_a_run_finds_its_layer() {
+    let file = "FROM busybox\nRUN [\"git\", \"clone\", \"http://h/l.git\"]\nRUN <<EOF\ngit clone http://h/m.git\nEOF\nRUN --network=host git   clone \\\n  http://h/n.git\n";
+    let mut case = Case::new(&[("Dockerfile", file), IGNORE]);
+    let steps = [
+        "[2/4] RUN [\"git\", \"clone\", \"http://h/l.git\"]",
+        "[3/4] RUN <<EOF (git clone http://h/m.git)",
+        "[4/4] RUN --network=host git   clone   http://h/n.git",
+    ];
+    let text = cached(&case, &steps);
+    let image = TestImage::new()
+        .layer("RUN git clone http://h/l.git # buildkit", &[])
+        .layer("RUN /bin/sh -c git clone http://h/m.git\n # buildkit", &[])
+        .layer("RUN /bin/sh -c git   clone   http://h/n.git # buildkit", &[])
+        .created("2026-11-20T10:00:00Z");
+    case.image(image);
+    let report = case.check(COMMAND, &text, None);
+    let open: Vec<_> = report.steps.iter().filter(|step| step.verdict != Verdict::Fresh).map(|step| &step.name).collect();
+    assert_eq!(open, [""; 0]);
+    assert!(!report.steps.is_empty());
+}
+
+#[test]
+fn steps_that_no_dockerfile_has_are_found_by_the_log() {
+    // ONBUILD of the base image, as docker 20.10 numbers it.
+    let mut case = Case::new(&[("Dockerfile", "FROM onb\nCOPY b /b\n"), IGNORE, ("a", "old"), ("b", "b")]);
+    case.write(&[("a", "new")]);
+    case.commit();
+    let text = cached(&case, &["[2/2] COPY a ./", "[3/2] RUN echo onbuild > /ran", "[4/2] COPY b /b"]);
+    let image = |a: &[u8]| {
+        let base = TestImage::new().nothing("WORKDIR /usr/src").layer("COPY a ./ # buildkit", &[("usr/src/a", a)]);
+        base.layer("RUN /bin/sh -c echo onbuild > /ran # buildkit", &[]).layer("COPY b /b # buildkit", &[("b", b"b")]).workdir("/usr/src")
+    };
+    assert_eq!(verdicts(&case.check(COMMAND, &text, None)), [(3, Verdict::Unknown), (5, Verdict::Unknown)]);
+    for (content, verdict) in [(&b"new"[..], Verdict::Fresh), (b"old", Verdict::Stale)] {
+        case.image(image(content));
+        let report = case.check(COMMAND, &text, None);
+        assert_eq!(verdicts(&report), [(3, verdict), (5, Verdict::Fresh)]);
+        assert_eq!(report.notes, [""; 0], "the Dockerfile is that of the build");
+        // The Dockerfile was edited since: what the log says is enough.
+        case.write(&[("Dockerfile", "FROM x\nCOPY q /q\nRUN y\nRUN z\n")]);
+        let report = case.check(COMMAND, &text, None);
+        assert_eq!(verdicts(&report), [(3, verdict), (5, Verdict::Fresh)]);
+        case.write(&[("Dockerfile", "FROM onb\nCOPY b /b\n")]);
+    }
+}
+
+#[test]
+fn files_that_commands_moved_are_found_by_their_content() {
+    let file =
+        "FROM busybox AS build\nWORKDIR /src\nCOPY . .\nRUN mkdir dist && cp a b dist\nFROM scratch\nCOPY --from=build /src/dist /www\n";
+    let mut case = Case::new(&[("Dockerfile", file), IGNORE, ("a", "old a"), ("b", "b"), ("c", "c"), ("twin", "one"), ("other", "two")]);
+    let first = case.git(&["rev-parse", "HEAD"]);
+    case.write(&[("a", "new a"), ("other", "one")]);
+    case.commit();
+    let steps = [
+        "[build 2/4] WORKDIR /src",
+        "[build 3/4] COPY . .",
+        "[build 4/4] RUN mkdir dist && cp a b dist",
+        "[stage-1 1/1] COPY --from=build /src/dist /www",
+    ];
+    let text = cached(&case, &steps);
+    let start_anew = |case: &Case| {
+        case.past.copies.borrow_mut().clear();
+        *case.past.last.borrow_mut() = Some(RunRef { run: None, commit: Some(first.clone()) });
+    };
+    let image = |files: &[(&str, &[u8])]| TestImage::new().layer("COPY /src/dist /www # buildkit", files);
+    let mut judge = |files: &[(&str, &[u8])]| {
+        start_anew(&case);
+        case.image(image(files));
+        let report = case.check(COMMAND, &text, None);
+        report.steps.iter().map(|step| (step.index, step.verdict)).collect::<Vec<_>>()
+    };
+    // Of `other` nothing is seen: it has the content of another file.
+    assert_eq!(judge(&[("www/a", b"new a"), ("www/b", b"b")])[0], (4, Verdict::Suspect));
+    assert_eq!(judge(&[("www/a", b"old a"), ("www/b", b"b")]), [(4, Verdict::Stale), (6, Verdict::Stale)]);
+    // Under another name it may be anything.
+    assert_eq!(judge(&[("www/x", b"old a"), ("www/b", b"b")])[0], (4, Verdict::Suspect));
+    // What is now the content of another file is no old version.
+    assert_eq!(judge(&[("www/other", b"two"), ("www/a", b"new a")]), [(4, Verdict::Stale), (6, Verdict::Stale)]);
+    assert_eq!(judge(&[("www/other", b"c"), ("www/a", b"new a")])[0], (4, Verdict::Suspect));
+}
+
+#[test]
+fn what_a_bind_mount_gave_is_found_in_the_layer() {
+    let mut case = Case::new(&[("Dockerfile", "FROM busybox\nRUN --mount=type=bind,target=/c cp /c/a /a2\n"), IGNORE, ("a", "old a")]);
+    case.write(&[("a", "new a")]);
+    case.commit();
+    let first = case.git(&["rev-parse", "HEAD~1"]);
+    let text = cached(&case, &["[2/2] RUN --mount=type=bind,target=/c cp /c/a /a2"]);
+    let image = |path: &str, content: &[u8]| TestImage::new().layer("RUN /bin/sh -c cp /c/a /a2 # buildkit", &[(path, content)]);
+    for (path, content, verdict) in
+        [("a2", &b"new a"[..], None), ("etc/a", b"old a", Some(Verdict::Stale)), ("a2", b"made", Some(Verdict::Suspect))]
+    {
+        case.past.copies.borrow_mut().clear();
+        *case.past.last.borrow_mut() = Some(RunRef { run: None, commit: Some(first.clone()) });
+        case.image(image(path, content));
+        let report = case.check(COMMAND, &text, None);
+        assert_eq!(report.steps.first().map(|step| step.verdict), verdict, "{path} {:?}", report.steps);
+    }
+}
+
+#[test]
+fn a_squashed_image_leaves_in_doubt_what_it_does_not_show() {
+    let mut case = Case::new(&[("Dockerfile", "FROM busybox\nCOPY . /app\nRUN x\n"), IGNORE, ("a", "old a"), ("b", "b")]);
+    let first = case.git(&["rev-parse", "HEAD"]);
+    case.write(&[("a", "new a")]);
+    case.commit();
+    let text = cached(&case, &["[2/3] COPY . /app", "[3/3] RUN x"]);
+    let squashed = |files: &[(&str, &[u8])]| TestImage::new().nothing("COPY . /app # buildkit").nothing("RUN x").layer("", files);
+    let dockerfile = case.dir.path().join("Dockerfile");
+    let rest = [("app/b", &b"b"[..]), ("app/.dockerignore", b".git\n")];
+    let dockerfile = fs::read(dockerfile).unwrap();
+    for (a, verdict) in [
+        (("app/a", &b"new a"[..]), Verdict::Fresh),
+        (("app/a", b"old a"), Verdict::Stale),
+        // A later command moved it, or made another file of it.
+        (("moved/elsewhere", b"new a"), Verdict::Fresh),
+        (("moved/a", b"old a"), Verdict::Stale),
+        (("app/a", b"made by x"), Verdict::Suspect),
+    ] {
+        case.past.copies.borrow_mut().clear();
+        *case.past.last.borrow_mut() = Some(RunRef { run: None, commit: Some(first.clone()) });
+        let files = [&rest[..], &[("app/Dockerfile", &dockerfile[..]), a]].concat();
+        case.image(squashed(&files));
+        let report = case.check(COMMAND, &text, None);
+        assert_eq!(verdicts(&report), [(3, verdict)], "{a:?} {:?}", report.steps);
+    }
+}
+
+#[test]
+fn what_the_image_proved_is_kept_for_the_next_build() {
+    let mut case = Case::new(&[DOCKERFILE, IGNORE, ("a", "old"), ("b", "b")]);
+    case.write(&[("a", "new")]);
+    case.commit();
+    let text = cached(&case, &["[2/2] COPY . /app"]);
+    let image = |a: &[u8]| {
+        let files = [("app/Dockerfile", DOCKERFILE.1.as_bytes()), ("app/.dockerignore", b".git\n"), ("app/a", a), ("app/b", b"b")];
+        TestImage::new().layer("COPY . /app # buildkit", &files)
+    };
+    // Nothing was recorded before; the image tells what the builder has, and the same build is judged without it from then on.
+    for (content, verdict) in [(&b"old"[..], Verdict::Stale), (b"new", Verdict::Fresh)] {
+        case.past.copies.borrow_mut().clear();
+        *case.past.last.borrow_mut() = None;
+        case.image(image(content));
+        assert_eq!(verdicts(&case.check(COMMAND, &text, None)), [(3, verdict)]);
+        case.images.clear();
+        let report = case.check(COMMAND, &text, None);
+        assert_eq!(verdicts(&report), [(3, verdict)], "{:?}", report.steps);
+    }
+    // The record says that the builder has the file; the image says that it has not.
+    case.past.copies.borrow_mut().clear();
+    assert_eq!(verdicts(&case.build("DONE 0.1s", &["*"])), [(3, Verdict::Fresh)]);
+    case.image(image(b"old"));
+    assert_eq!(verdicts(&case.check(COMMAND, &text, None)), [(3, Verdict::Stale)]);
+    case.images.clear();
+    assert_eq!(verdicts(&case.check(COMMAND, &text, None)), [(3, Verdict::Stale)]);
+}
+
+#[test]
+fn a_source_that_is_gone_proves_nothing() {
+    let mut case = Case::new(&[("Dockerfile", "FROM busybox\nCOPY dist /app\n"), IGNORE, ("a", "a")]);
+    let text = cached(&case, &["[2/2] COPY dist /app"]);
+    case.image(TestImage::new().layer("COPY dist /app # buildkit", &[("app/x", b"x")]));
+    let report = case.check(COMMAND, &text, None);
+    assert_eq!(verdicts(&report), [(3, Verdict::Unknown)]);
+    assert!(report.steps[0].because.contains("dist is not in the context now"), "{}", report.steps[0].because);
+    // What git knows is compared all the same.
+    case.write(&[("dist/x", "x")]);
+    case.commit();
+    fs::remove_file(case.dir.path().join("dist/x")).unwrap();
+    assert_eq!(verdicts(&case.check(COMMAND, &text, None)), [(3, Verdict::Fresh)]);
 }
 
 #[test]
@@ -346,7 +582,12 @@ fn the_legacy_builder_names_what_it_copied_by_digest() {
         base.layer("/bin/sh -c #(nop) COPY file:0123 in ./ ", &[("app/a", content)]).workdir("/app")
     };
     case.image(image(b"a"));
-    assert_eq!(verdicts(&case.check("docker build .", text, None)), [(3, Verdict::Fresh)]);
+    // The log has the first digits of the image's id.
+    let text = text.replace("built 0123456789ad", &format!("built {}", &image(b"a").id()["sha256:".len()..][..12]));
+    let report = case.check("docker build .", &text, None);
+    assert_eq!((verdicts(&report), report.notes), (vec![(3, Verdict::Fresh)], Vec::new()));
     case.image(image(b"?"));
-    assert_eq!(verdicts(&case.check("docker build .", text, None)), [(3, Verdict::Stale)]);
+    let report = case.check("docker build .", &text, None);
+    assert_eq!(verdicts(&report), [(3, Verdict::Stale)]);
+    assert!(report.notes[0].contains("may be another image"), "{:?}", report.notes);
 }

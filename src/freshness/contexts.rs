@@ -1,26 +1,26 @@
 //! The local contexts of a target: listed, compared with the commit, and their syncs replayed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
 
 use crate::build::{Build, Format, Kind, Status, Step};
 use crate::evidence::build_target::{BuildTarget, ContextSource};
 use crate::evidence::context::content::{ContentId, identify};
-use crate::evidence::context::transfer::Figure;
+use crate::evidence::context::transfer::{self, Figure};
 use crate::evidence::context::{self, Entry, follow};
 use crate::evidence::dockerfile::dependencies::Origin;
 use crate::evidence::ignore::IgnoreRules;
+use crate::evidence::image_name;
 
 use super::judge::{Judge, SyncRecord};
 use super::key::KeyMaker;
 use super::local::{Baseline, ContextState};
 use super::past::Copies;
-use super::plan::{self, Use, View};
-use super::sync::{Listing, Replayed, replay};
-use super::target::{Context, SeenKeys};
+use super::plan::{self, View};
+use super::sync::{Listing, Replayed, correct, replay};
+use super::target::{Context, Contexts, SeenKeys, StepUses};
 use super::tree::{Reference, changed_since};
-use super::uses::use_by_log;
 use super::verdict::RunRef;
 
 impl Judge<'_> {
@@ -34,7 +34,7 @@ impl Judge<'_> {
         only: bool,
         name: Option<&str>,
         view: Option<&View<'_>>,
-        steps: &[&Step],
+        steps: &[StepUses<'_, '_>],
         keys: &KeyMaker,
         seen: &mut SeenKeys,
     ) -> Context {
@@ -57,36 +57,44 @@ impl Judge<'_> {
             Ok(read) => read,
             Err(error) => return Context::Unreadable(error.to_string()),
         };
-        if let Some(old) = self.old_ignore_rules(number, build, target, name, &root, ignore_file.as_deref(), keys, only) {
-            rules = old;
-        }
+        let old = self.old_ignore_rules(number, build, target, name, &root, ignore_file.as_deref(), keys, only);
+        let on_disk = old.map(|old| std::mem::replace(&mut rules, old));
         let origin = name.map_or(Origin::Context, |name| Origin::NamedContext(name.to_owned()));
         let legacy = build.format == Format::Legacy;
+        // Where the Dockerfile does not have a step, the log itself says what was taken: all of them, or those of a base image's ONBUILD.
+        let by_log = steps.iter().flat_map(StepUses::by_log).filter(|taken| taken.origin == origin);
+        let by_log: Vec<&str> = by_log.flat_map(|taken| taken.sources.iter().map(String::as_str)).collect();
         let followed = match view {
             _ if legacy => None,
-            Some(view) => view.followed(&origin),
-            // Without a Dockerfile the log's own steps say what was taken.
-            None => {
-                let uses: Vec<Use> =
-                    steps.iter().flat_map(|step| use_by_log(step, target)).filter(|taken| taken.origin == origin).collect();
-                follow::followed_paths(uses.iter().flat_map(|taken| taken.sources.iter().map(String::as_str)))
-            }
+            Some(view) => view.followed(&origin, &by_log),
+            None => follow::followed_paths(by_log),
         };
         let include = followed.and_then(|paths| follow::resolve(&root, &paths));
         let entries = match context::list(&root, &rules, include.as_deref()) {
             Ok(entries) => entries,
             Err(error) => return Context::Unreadable(error.to_string()),
         };
+        let misruled = on_disk.map_or_else(BTreeMap::new, |on_disk| misruled(&root, &on_disk, include.as_deref(), &entries));
         let key = if legacy { None } else { keys.key(name.unwrap_or("context"), &target.context) };
         let copies = key.as_deref().map(|key| self.copies(key)).unwrap_or_default();
         let reference = self.tree(&root);
         let contents = identify(&root, &entries, reference.as_ref().map(|reference| &reference.work), &known(&copies));
-        let listing = Rc::new(Listing::new(entries, contents));
+        let mut listing = Listing::new(entries, contents);
         let step = build
             .steps
             .iter()
             .find(|step| step.parts.kind == Kind::Context && plan::context_name(step) == name && plan::belongs(step, target, only));
-        let figure = step.and_then(|step| figure(build, step));
+        let mut figure = step.and_then(|step| figure(build, step));
+        let log = self.log_in(&root, &listing);
+        if let Some(log) = &log {
+            let at = listing.forget_size(log);
+            let growth = at.and_then(|at| Some((u64::try_from(at).ok()?, listing.entries.get(at)?))).map(|(at, entry)| {
+                let written = self.input.log.zip(step).map_or(entry.size, |(path, step)| written_before(path, step.lines.1));
+                transfer::growth(at, entry, written.min(entry.size))
+            });
+            figure = figure.map(|figure| figure.with_up_to(growth.unwrap_or_default()));
+        }
+        let listing = Rc::new(listing);
         let replayed = key.as_ref().map(|key| {
             // One transfer can serve several targets of a build; its second use is no second sync.
             let again = step.is_none() && seen.iter().any(|(used, dir)| used == key && *dir == root);
@@ -98,6 +106,7 @@ impl Judge<'_> {
             }
             if again {
                 replayed.after.clone_from(&copies.snapshots);
+                replayed.used = 0;
             }
             replayed
         });
@@ -105,7 +114,19 @@ impl Judge<'_> {
             self.record(key, number, target, reference.as_deref(), &root, &listing, replayed);
         }
         let prefix = reference.as_ref().and_then(|reference| reference.work.prefix(&root)).unwrap_or_default();
-        let differences = reference.as_ref().map(|reference| reference.differences(&prefix, &listing.contents)).unwrap_or_default();
+        let mut differences = reference.as_ref().map(|reference| reference.differences(&prefix, &listing.contents)).unwrap_or_default();
+        let log_inside = log.is_some();
+        if let Some(log) = log {
+            let is_tracked =
+                reference.as_ref().is_some_and(|reference| reference.expected().contains_key(&[&prefix, log.as_bytes()].concat()));
+            if !is_tracked {
+                differences.remove(&log);
+            }
+            self.note(format!(
+                "the log {log} lies in the context that it is of, and grows while that is sent: write it elsewhere, or name it in .dockerignore; \
+                 a COPY that takes it never comes from the cache"
+            ));
+        }
         let recorded = copies.snapshots.iter().flat_map(|copy| copy.values()).map(|held| &held.entry);
         let set_times = has_set_times(listing.entries.iter()) || has_set_times(recorded);
         let mut baseline = self.baseline(reference.as_deref(), &prefix, &copies.from);
@@ -128,7 +149,38 @@ impl Judge<'_> {
             baseline,
             set_times,
             shown: HashMap::new(),
+            proved: HashMap::new(),
+            has_image: false,
+            misruled,
+            log_inside,
+            key,
         }))
+    }
+
+    /// Puts what the image proved of the builder's copies where the next build, and the record, find it.
+    pub(super) fn correct(&mut self, contexts: &Contexts) {
+        for context in contexts.values() {
+            let Context::Local(state) = context else {
+                continue;
+            };
+            let (Some(key), Some(replayed)) = (&state.key, state.replayed.as_ref().filter(|_| !state.proved.is_empty())) else {
+                continue;
+            };
+            let mut copies = self.copies(key).snapshots;
+            correct(&mut copies, replayed.used, &state.proved);
+            if let Some(sync) = self.report.syncs.iter_mut().rfind(|sync| sync.key == *key) {
+                sync.copies.clone_from(&copies);
+            }
+            self.set_copies(key, copies);
+        }
+    }
+
+    /// The path of the log below a context, where it lies in it and is sent with it.
+    fn log_in(&self, root: &Path, listing: &Listing) -> Option<String> {
+        let root = root.canonicalize().ok()?;
+        let below = self.input.log?.strip_prefix(&root).ok()?.to_str()?;
+        let listed = listing.entries.iter().any(|entry| entry.path == below && entry.has_content());
+        listed.then(|| below.to_owned())
     }
 
     /// Keeps for the rules what changed, and which of it the ignore file keeps out. What git does not know is left to `git status`.
@@ -228,20 +280,70 @@ impl Judge<'_> {
     ) {
         self.set_copies(key, replayed.after.clone());
         let prefix = reference.and_then(|reference| reference.work.prefix(root)).unwrap_or_default();
-        self.report.syncs.retain(|sync| sync.key != key || sync.target != target.name);
+        // Of one key the state after the last sync counts. Earlier ones are kept for the images that were made from them.
+        self.report
+            .syncs
+            .retain(|sync| sync.key != key || (!sync.images.is_empty() && (sync.build, &sync.target) != (build, &target.name)));
+        for sync in self.report.syncs.iter_mut().filter(|sync| sync.key == key) {
+            sync.copies.clear();
+        }
         self.report.syncs.push(SyncRecord {
             key: key.to_owned(),
             build,
             target: target.name.clone(),
             prefix: String::from_utf8_lossy(&prefix).into_owned(),
             listing: listing.clone(),
-            copies: Vec::new(),
+            copies: replayed.after.clone(),
+            images: self.images_of(build, target),
         });
-        // Of one key the state after the last sync counts, whichever target it was.
-        for sync in self.report.syncs.iter_mut().filter(|sync| sync.key == key) {
-            sync.copies.clone_from(&replayed.after);
-        }
     }
+
+    /// The names of the images of a target: those in the log where it is the only one of its build, else its tags.
+    fn images_of(&self, build: usize, target: &BuildTarget) -> Vec<String> {
+        let only = self.input.commands.get(build).and_then(Option::as_ref).is_none_or(|command| command.targets.len() == 1);
+        let named = self.input.builds.get(build).map(|build| build.image.names.as_slice()).filter(|_| only).unwrap_or_default();
+        let mut names: Vec<String> = named.iter().chain(&target.tags).map(|name| image_name::tagged(name)).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+/// The files that an old ignore file keeps out although the one on disk lets them in (true), or the other way round (false).
+fn misruled(root: &Path, on_disk: &IgnoreRules, include: Option<&[String]>, sent: &[Entry]) -> BTreeMap<String, bool> {
+    let files =
+        |entries: &[Entry]| -> HashSet<String> { entries.iter().filter(|entry| !entry.is_dir()).map(|entry| entry.path.clone()).collect() };
+    let Ok(wanted) = context::list(root, on_disk, include) else {
+        return BTreeMap::new();
+    };
+    let (wanted, sent) = (files(&wanted), files(sent));
+    let missing = wanted.difference(&sent).map(|path| (path.clone(), true));
+    missing.chain(sent.difference(&wanted).map(|path| (path.clone(), false))).collect()
+}
+
+/// The bytes of a file up to the end of a line: what had been written of a log, at the most, when that line was.
+fn written_before(path: &Path, line: u64) -> u64 {
+    let Ok(file) = std::fs::File::open(path) else {
+        return u64::MAX;
+    };
+    let mut reader = std::io::BufReader::new(file);
+    let (mut bytes, mut lines) = (0_u64, 0_u64);
+    while lines < line {
+        let Ok(buffer) = std::io::BufRead::fill_buf(&mut reader) else {
+            return u64::MAX;
+        };
+        let length = match memchr::memchr(b'\n', buffer) {
+            Some(at) => {
+                lines += 1;
+                at + 1
+            }
+            None if buffer.is_empty() => break,
+            None => buffer.len(),
+        };
+        bytes = bytes.saturating_add(length as u64);
+        std::io::BufRead::consume(&mut reader, length);
+    }
+    bytes
 }
 
 pub(super) fn figure(build: &Build, step: &Step) -> Option<Figure> {

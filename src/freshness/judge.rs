@@ -9,9 +9,9 @@ use crate::evidence::build_command::BuildCommand;
 use crate::evidence::build_target::{BuildTarget, Env};
 use crate::evidence::git::GitError;
 use crate::evidence::image::Image;
-use crate::evidence::remote_code;
 use crate::finding::{Confidence, Finding, InLog, Location, Severity};
 
+use super::by_image::LayerOf;
 use super::past::{Copies, Past};
 use super::plan::Sources;
 use super::sync::{Listing, Snapshot};
@@ -40,6 +40,8 @@ pub struct Input<'a> {
     pub past: &'a dyn Past,
     /// The images that the builds made, as far as they are at hand.
     pub images: &'a [Image],
+    /// The file that holds the log, where it is one: it may lie in a context and grow while that is sent.
+    pub log: Option<&'a Path>,
 }
 
 impl std::fmt::Debug for Input<'_> {
@@ -61,8 +63,10 @@ pub struct SyncRecord {
     pub prefix: String,
     /// What was on disk.
     pub listing: Rc<Listing>,
-    /// What the builder holds.
+    /// What the builder holds; of several syncs of one key only the last one has it.
     pub copies: Vec<Snapshot>,
+    /// The names of the images that were made from this context, with their tags.
+    pub images: Vec<String>,
 }
 
 /// What a check found.
@@ -72,7 +76,7 @@ pub struct Report {
     pub steps: Vec<StepVerdict>,
     /// Findings about freshness.
     pub findings: Vec<Finding>,
-    /// The syncs, for the record.
+    /// The syncs, for the record, in their order: the last one of each key, and those that images were made from.
     pub syncs: Vec<SyncRecord>,
     /// The commit that was to be built, in full where it is known.
     pub commit: Option<String>,
@@ -105,11 +109,12 @@ pub(super) struct Said {
     pub(super) because: String,
     pub(super) baseline: Option<RunRef>,
     pub(super) changed_files: Vec<String>,
+    pub(super) advice: Option<&'static str>,
 }
 
 impl Said {
     pub(super) fn new(verdict: Verdict, because: &str) -> Self {
-        Self { verdict, because: because.to_owned(), baseline: None, changed_files: Vec::new() }
+        Self { verdict, because: because.to_owned(), baseline: None, changed_files: Vec::new(), advice: None }
     }
 }
 
@@ -137,6 +142,8 @@ pub(super) struct Judge<'a> {
     pub(super) report: Report,
     /// The build and the target of each image.
     pub(super) assigned: Vec<Option<(usize, Option<String>)>>,
+    /// What the images say of the layers of commands, by build and step.
+    pub(super) layers: BTreeMap<(usize, u32), LayerOf>,
 }
 
 impl<'a> Judge<'a> {
@@ -151,6 +158,7 @@ impl<'a> Judge<'a> {
             verdicts: BTreeMap::new(),
             report,
             assigned,
+            layers: BTreeMap::new(),
         }
     }
 
@@ -172,70 +180,24 @@ impl<'a> Judge<'a> {
     /// With nothing but the log, a CACHED copy says nothing.
     fn by_log_alone(&mut self, number: usize, build: &Build) {
         for step in build.steps.iter().filter(|step| step.parts.kind == Kind::Instruction && step.copies_from_context()) {
-            let (verdict, because) = match step.status {
-                Status::Done => (Verdict::Fresh, "it ran; what the builder's copy of the context held cannot be seen in a log"),
-                Status::Cached => (
+            let (verdict, because, advice) = match step.status {
+                Status::Done => (Verdict::Fresh, "it ran; what the builder's copy of the context held cannot be seen in a log", None),
+                Status::Cached if self.input.images.is_empty() => (
                     Verdict::Unknown,
                     "CACHED, and there is only the log to judge from: give the build command with --build, and a history with --history",
+                    Some("give the command that built it (--build \"docker build …\"), and a history (--history DIR)"),
                 ),
-                _ => (Verdict::Unknown, "it did not end"),
+                Status::Cached => (
+                    Verdict::Unknown,
+                    "CACHED, and without the build command it is not known which files the image is to hold: give it with --build",
+                    Some("give the command that built it (--build \"docker build …\"), so that the image can be compared with its context"),
+                ),
+                _ => (Verdict::Unknown, "it did not end", None),
             };
-            self.verdict(number, step, Said::new(verdict, because));
+            let mut said = Said::new(verdict, because);
+            said.advice = advice;
+            self.verdict(number, step, said);
         }
-    }
-
-    /// Cached commands that fetch code from elsewhere.
-    fn remote_code(&mut self, number: usize, build: &Build) {
-        for step in build.steps.iter().filter(|step| step.parts.kind == Kind::Instruction) {
-            match step.parts.keyword {
-                Some("RUN") if step.status == Status::Cached || (step.pulled && step.status == Status::Done) => {
-                    let Some(fetch) = remote_code::fetches(step.instruction()).into_iter().find(|fetch| fetch.pin.is_none()) else {
-                        continue;
-                    };
-                    let because =
-                        "CACHED, and it fetches code that nothing in the command pins: what the cache holds is what was there when it ran";
-                    self.verdict(number, step, Said::new(Verdict::Suspect, because));
-                    let raised = Raised {
-                        rule: "stale-run",
-                        severity: Severity::Warning,
-                        confidence: Confidence::Possible,
-                        message: format!("the cache answers for remote code: {}", first_line(step.instruction())),
-                        evidence: vec![format!("it fetches with `{}` and did not run", fetch.what)],
-                        files: Vec::new(),
-                        help: "pin what it fetches (a commit, a version, a digest that is checked), or give it a build argument that changes with the remote"
-                            .to_owned(),
-                        location: None,
-                    };
-                    self.raise(number, step, raised);
-                }
-                Some("ADD") if step.status == Status::Cached && step.parts.sources.iter().any(|source| crate::build::is_remote(source)) => {
-                    self.remote_add(number, step);
-                }
-                Some("ADD") if step.parts.sources.iter().any(|source| source.starts_with("http")) && !step.name.contains("--checksum") => {
-                    self.remote_add(number, step);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn remote_add(&mut self, number: usize, step: &Step) {
-        if step.name.contains("--checksum") {
-            return;
-        }
-        let because = "the builder asks the server at every build whether the file has changed, and believes its answer";
-        self.verdict(number, step, Said::new(Verdict::Fresh, because));
-        let raised = Raised {
-            rule: "stale-run",
-            severity: Severity::Note,
-            confidence: Confidence::Possible,
-            message: format!("the server decides whether this is fresh: {}", first_line(step.instruction())),
-            evidence: vec!["a server that repeats its ETag for other content gets the old file into the image".to_owned()],
-            files: Vec::new(),
-            help: "add --checksum=sha256:… to the ADD".to_owned(),
-            location: None,
-        };
-        self.raise(number, step, raised);
     }
 
     /// Sets the verdict on a step; of two the worse one stays.
@@ -244,9 +206,9 @@ impl<'a> Judge<'a> {
         if self.verdicts.get(&place).is_some_and(|before| before.verdict >= said.verdict) {
             return;
         }
-        let Said { verdict, because, baseline, changed_files } = said;
+        let Said { verdict, because, baseline, changed_files, advice } = said;
         let (name, status, index) = (step.name.clone(), step.status, step.index);
-        self.verdicts.insert(place, StepVerdict { build, index, name, status, verdict, because, baseline, changed_files });
+        self.verdicts.insert(place, StepVerdict { build, index, name, status, verdict, because, advice, baseline, changed_files });
     }
 
     /// Takes back what was said of the content of a step, because there is better evidence.

@@ -10,6 +10,7 @@ use crate::evidence::build_command;
 use crate::evidence::context::content::ContentId;
 use crate::evidence::context::transfer::TransferSizes;
 use crate::evidence::context::{ignore_rules, list};
+use crate::evidence::ignore::IgnoreRules;
 use crate::freshness::past::BuiltImage;
 use crate::log::Reader;
 
@@ -50,11 +51,12 @@ struct Case {
     dir: tempfile::TempDir,
     past: Memory,
     images: Vec<Image>,
+    log: Option<PathBuf>,
 }
 
 impl Case {
     fn new(files: &[(&str, &str)]) -> Self {
-        let case = Self { dir: tempfile::tempdir().unwrap(), past: Memory::default(), images: Vec::new() };
+        let case = Self { dir: tempfile::tempdir().unwrap(), past: Memory::default(), images: Vec::new(), log: None };
         case.git(&["init", "-q"]);
         case.write(files);
         case.commit();
@@ -134,6 +136,7 @@ impl Case {
             env: &env,
             past: &self.past,
             images: &self.images,
+            log: self.log.as_deref(),
         };
         let report = check(&input);
         self.past.record(&report);
@@ -279,6 +282,7 @@ fn with_the_log_alone_a_cached_copy_is_unknown() {
         env: &|_| None,
         past: &case.past,
         images: &[],
+        log: None,
     };
     assert_eq!(verdicts(&check(&input)), [(3, Verdict::Unknown), (4, Verdict::Fresh)]);
 }
@@ -394,8 +398,7 @@ fn docker_20_uses_an_old_dockerfile() {
             "0".repeat(64)
         )
     };
-    let sizes =
-        TransferSizes::of(&list(&case.root(), &crate::evidence::ignore::IgnoreRules::default(), Some(&["Dockerfile".to_owned()])).unwrap());
+    let sizes = TransferSizes::of(&list(&case.root(), &IgnoreRules::default(), Some(&["Dockerfile".to_owned()])).unwrap());
     let command = "docker build .";
     assert_eq!(verdicts(&case.check(command, &text(sizes.full(), "RUN echo 1"), None)), []);
     case.write(&[("Dockerfile", "FROM busybox\nRUN echo 2\n")]);
@@ -433,7 +436,7 @@ fn a_context_that_is_not_here_is_judged_by_the_commit() {
 #[test]
 fn outside_of_git_contents_are_compared_all_the_same() {
     let dir = tempfile::tempdir().unwrap();
-    let case = Case { dir, past: Memory::default(), images: Vec::new() };
+    let case = Case { dir, past: Memory::default(), images: Vec::new(), log: None };
     case.write(&[DOCKERFILE, ("a", "old")]);
     assert_eq!(verdicts(&case.build("DONE 0.1s", &["*"])), [(3, Verdict::Fresh)]);
     case.write(&[("a", "new")]);
@@ -442,3 +445,112 @@ fn outside_of_git_contents_are_compared_all_the_same() {
 
 #[path = "by_image_tests.rs"]
 mod by_image;
+
+#[test]
+fn docker_20_uses_an_old_ignore_file() {
+    let case = Case::new(&[
+        ("Dockerfile", "FROM busybox\nCOPY . /app\n"),
+        (".dockerignore", ".git\nDockerfile\ndocs\n"),
+        ("docs/x", "x"),
+        ("temp/y", "y"),
+    ]);
+    let log = |read: u64, ignore: u64| {
+        format!(
+            "#1 [internal] load build definition from Dockerfile\n#1 transferring dockerfile: 900B done\n#1 DONE 0.0s\n\n\
+             #2 [internal] load .dockerignore\n#2 transferring context: {ignore}B done\n#2 DONE 0.0s\n\n\
+             #3 [internal] load build context\n#3 transferring context: {read}B done\n#3 DONE 0.0s\n\n\
+             #4 [2/2] COPY . /app\n#4 CACHED\n\n#5 exporting to image\n#5 DONE 0.0s\n"
+        )
+    };
+    let root = case.root();
+    let sizes = |paths: Option<&[String]>, rules: &IgnoreRules| TransferSizes::of(&list(&root, rules, paths).unwrap());
+    let ignore = sizes(Some(&[".dockerignore".to_owned()]), &IgnoreRules::default());
+    let old_rules = IgnoreRules::parse(b".git\nDockerfile\ndocs\n").unwrap();
+    let first = case.check("docker build .", &log(sizes(None, &old_rules).full(), ignore.full()), None);
+    assert_eq!(verdicts(&first), [(4, Verdict::Fresh)]);
+    // As long as before, and of the same time: the builder does not read it again, and still leaves docs out.
+    case.write(&[(".dockerignore", ".git\nDockerfile\ntemp\n")]);
+    case.commit();
+    let report = case.check("docker build .", &log(sizes(None, &old_rules).listing, ignore.listing), None);
+    assert_eq!(verdicts(&report), [(4, Verdict::Stale)], "{:?}", report.steps);
+    assert_eq!(report.steps[0].changed_files, ["docs/x", "temp/y"]);
+    assert!(report.findings.iter().any(|finding| finding.rule == "stale-dockerfile" && finding.message.contains(".dockerignore")));
+    // Touched, it is read again.
+    case.touch(".dockerignore");
+    let rules = IgnoreRules::parse(b".git\nDockerfile\ntemp\n").unwrap();
+    let report = case.check("docker build .", &log(sizes(None, &rules).full(), ignore.full()), None);
+    assert_eq!(verdicts(&report), [(4, Verdict::Fresh)], "{:?}", report.steps);
+    // buildx reads it again at every build.
+    assert!(!report.findings.iter().any(|finding| finding.rule == "stale-dockerfile"));
+}
+
+#[test]
+fn the_log_in_the_context_is_no_riddle() {
+    let mut case = Case::new(&[DOCKERFILE, IGNORE, ("a", "old"), ("b", "b")]);
+    // `docker build . > build.log 2>&1`: what is sent of the log is what was in it when it was read.
+    let sent = |case: &Case, written: &str, read: &[&str]| {
+        let log = case.dir.path().join("build.log");
+        fs::write(&log, written).unwrap();
+        let read = [read, &["build.log"]].concat();
+        case.bytes("", &read)
+    };
+    case.log = Some(case.root().join("build.log"));
+    let run = |case: &Case, read: &[&str]| {
+        let text = log(sent(case, "#0 building\n", read), &[("[2/2] COPY . /app", "DONE 0.1s")]);
+        fs::write(case.dir.path().join("build.log"), &text).unwrap();
+        case.check("docker buildx build .", &text, None)
+    };
+    assert_eq!(verdicts(&run(&case, &["*"])), [(3, Verdict::Fresh)]);
+    let again = run(&case, &[]);
+    assert_eq!(verdicts(&again), [(3, Verdict::Fresh)]);
+    assert_eq!(again.findings.iter().map(|finding| finding.rule).collect::<Vec<_>>(), [""; 0], "the log itself makes no dirty tree");
+    assert!(again.notes.iter().any(|note| note.starts_with("the log build.log lies in the context")), "{:?}", again.notes);
+    case.write(&[("a", "new")]);
+    case.git(&["add", "a"]);
+    let _ = fs::remove_file(case.dir.path().join(".git/index"));
+    case.git(&["add", "a", "b", "Dockerfile", ".dockerignore"]);
+    case.git(&["commit", "-qm", "x"]);
+    let stale = run(&case, &[]);
+    assert_eq!(verdicts(&stale), [(3, Verdict::Stale)], "{:?}", stale.steps);
+    assert_eq!(stale.steps[0].changed_files, ["a"]);
+    // Another file of that kind is a dirty tree as ever.
+    fs::write(case.dir.path().join("other.log"), "x").unwrap();
+    assert!(run(&case, &["other.log"]).findings.iter().any(|finding| finding.rule == "dirty-tree" && finding.files == ["other.log"]));
+}
+
+#[test]
+fn each_image_goes_with_the_context_that_it_was_made_from() {
+    let case = Case::new(&[
+        ("a/Dockerfile", "FROM busybox\nCOPY . /app\n"),
+        ("a/x", "x"),
+        ("b/Dockerfile", "FROM busybox\nCOPY . /app\n"),
+        ("b/x", "y"),
+    ]);
+    let mut builds = Vec::new();
+    let named = |name: &str| {
+        log(400, &[("[2/2] COPY . /app", "DONE 0.1s")])
+            .replace("#90 DONE", &format!("#90 naming to docker.io/library/{name} done\n#90 DONE"))
+    };
+    let mut reader = Reader::new(Collector::new(|build| builds.push(build)));
+    reader.feed((named("one") + &named("two")).as_bytes());
+    drop(reader.finish());
+    let root = case.root();
+    let env = |_: &str| None;
+    let command = |dir: &str| build_command::parse(&format!("cd {dir} && docker buildx build ."), &root, &env).unwrap();
+    let input = Input {
+        builds: &builds,
+        commands: &[Some(command("a")), Some(command("b"))],
+        sources: &Sources::default(),
+        commit: None,
+        since: None,
+        builder: None,
+        cwd: &root,
+        env: &env,
+        past: &case.past,
+        images: &[],
+        log: None,
+    };
+    let report = check(&input);
+    let of: Vec<_> = report.syncs.iter().map(|sync| (sync.images.clone(), sync.prefix.as_str())).collect();
+    assert_eq!(of, [(vec!["one:latest".to_owned()], "a/"), (vec!["two:latest".to_owned()], "b/")]);
+}

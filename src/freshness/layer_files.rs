@@ -39,6 +39,10 @@ pub(super) struct Compared {
     pub(super) open: Vec<String>,
     /// Where in the image those that are as they should be are.
     pub(super) places: HashSet<String>,
+    /// What the image proves that the builder's copy of the context held, by file.
+    pub(super) held: HashMap<String, ContentId>,
+    /// True where the layer of the step itself was looked at, and not what later commands left of it.
+    pub(super) own: bool,
 }
 
 impl Compared {
@@ -48,6 +52,21 @@ impl Compared {
         self.wrong.extend(other.wrong);
         self.open.extend(other.open);
         self.places.extend(other.places);
+        self.held.extend(other.held);
+        self.own |= other.own;
+    }
+
+    /// Leaves out what is wrong but no older version.
+    pub(super) fn forget_wrong_but_older(&mut self) {
+        for wrong in self.wrong.iter().filter(|wrong| !wrong.older) {
+            self.held.remove(&wrong.path);
+        }
+        self.wrong.retain(|wrong| wrong.older);
+    }
+
+    /// True where nothing was compared.
+    pub(super) fn is_empty(&self) -> bool {
+        self.same.is_empty() && self.wrong.is_empty() && self.open.is_empty()
     }
 }
 
@@ -96,7 +115,8 @@ struct Differing<'f> {
 enum Seen {
     Nothing,
     Other(Option<FileId>),
-    Same,
+    /// What it should be; with its content where that is one of the context's.
+    Same(Option<FileId>),
 }
 
 impl Place<'_> {
@@ -118,7 +138,7 @@ impl Place<'_> {
             last.extend(file.places.iter().map(|place| (place.as_str(), at)));
         }
         let judge = FileJudge { state, prefix: prefix(state) };
-        let mut compared = Compared::default();
+        let mut compared = Compared { own: self.own, ..Compared::default() };
         let mut differ = Vec::new();
         for (at, file) in files.iter().enumerate() {
             let places: Vec<&String> = file.places.iter().filter(|place| last.get(place.as_str()) == Some(&at)).collect();
@@ -131,6 +151,21 @@ impl Place<'_> {
         self.sort_out(&differ, &judge, &mut compared);
         if self.outer.is_none() {
             self.not_on_disk(taken, &judge, &mut compared)?;
+        }
+        if self.outer.is_none() && self.own {
+            for (path, wanted) in state.misruled.iter().filter(|(path, _)| taken.selection.selects(path)) {
+                let mut is_there = false;
+                for place in places(&taken.sources, taken, self.workdir, path) {
+                    is_there |= self.image.entry(self.up_to, &place)?.is_some();
+                }
+                let why = match (wanted, is_there) {
+                    (true, false) => "the image does not have it: an old .dockerignore kept it out",
+                    (false, true) => "the image has it: an old .dockerignore let it in",
+                    _ => continue,
+                };
+                compared.same.retain(|same| same != path);
+                compared.wrong.push(Wrong { path: path.clone(), why: why.to_owned(), older: false, held: false });
+            }
         }
         Ok(compared)
     }
@@ -146,9 +181,10 @@ impl Place<'_> {
         let mut differing = Differing { path: &file.path, is_there: false, held: None };
         for place in places {
             match self.look(file, place, judge)? {
-                Seen::Same => {
+                Seen::Same(found) => {
                     compared.same.push(file.path.clone());
                     compared.places.insert((*place).clone());
+                    compared.held.extend(found.map(|found| (file.path.clone(), judge.name_of(&file.path, &found))));
                     return Ok(None);
                 }
                 Seen::Other(found) => {
@@ -177,6 +213,10 @@ impl Place<'_> {
                 (false, false) => "the image does not have it",
             };
             compared.wrong.push(Wrong { path: file.path.to_owned(), why: why.to_owned(), older, held: file.is_there });
+            if let Some(held) = file.held {
+                let on_disk = judge.state.listing.contents.get(file.path);
+                compared.held.insert(file.path.to_owned(), held.named_as(on_disk));
+            }
         }
     }
 
@@ -184,7 +224,7 @@ impl Place<'_> {
         if let Expected::Link(target) = &file.expected {
             return Ok(match self.image.entry(self.up_to, place)? {
                 None => Seen::Nothing,
-                Some(Found::Link(held)) if held == *target => Seen::Same,
+                Some(Found::Link(held)) if held == *target => Seen::Same(None),
                 Some(_) => Seen::Other(None),
             });
         }
@@ -197,7 +237,8 @@ impl Place<'_> {
             Expected::Exactly(content) => *content == id,
             Expected::Link(_) => false,
         };
-        Ok(if same { Seen::Same } else { Seen::Other(Some(id)) })
+        let of_context = (!matches!(file.expected, Expected::Exactly(_))).then_some(id);
+        Ok(if same { Seen::Same(of_context) } else { Seen::Other(of_context) })
     }
 
     /// What the commit has and the tree has not: the image must hold it all the same. A submodule at another commit is wrong as a whole.
@@ -212,7 +253,8 @@ impl Place<'_> {
                 compared.wrong.push(wrong("the submodule is not at the commit that is recorded for it"));
                 continue;
             }
-            if *difference != Difference::OtherCommit || state.listing.contents.contains_key(path) {
+            let is_dirty = *difference == Difference::Dirty;
+            if !(is_dirty || *difference == Difference::OtherCommit) || state.listing.contents.contains_key(path) {
                 continue;
             }
             let expected = state.reference.as_ref().and_then(|reference| reference.expected().get(&judge.full(path)));
@@ -223,6 +265,10 @@ impl Place<'_> {
             for place in places(&taken.sources, taken, self.workdir, path) {
                 same |= self.image.file(self.up_to, &place)?.is_some_and(|id| id.is_blob(&expected.id) != Some(false));
             }
+            // A file that was deleted and not committed may have been there at the build, or not.
+            if is_dirty && !same {
+                continue;
+            }
             match (same, self.own) {
                 (true, _) => compared.same.push(path.clone()),
                 (false, true) => compared.wrong.push(wrong("the image does not have it")),
@@ -231,6 +277,65 @@ impl Place<'_> {
         }
         Ok(())
     }
+}
+
+/// The content of an empty file, by git's name and by SHA-256: it says nothing of where it comes from.
+const EMPTY: [&str; 2] = ["e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"];
+
+/// Looks for files of a context among those of a layer, wherever a command put them and whatever it called them. A content that several
+/// files have is no proof for any of them. What an earlier commit had counts under its own name alone, and only where no file has it now.
+///
+/// # Errors
+/// The layer cannot be read.
+pub(super) fn anywhere(image: &Image, layer: usize, paths: &[&str], state: &ContextState) -> Result<Compared, ImageError> {
+    let judge = FileJudge { state, prefix: prefix(state) };
+    let mut compared = Compared::default();
+    let mut count: HashMap<&ContentId, usize> = HashMap::new();
+    for id in state.listing.contents.values() {
+        *count.entry(id).or_default() += 1;
+    }
+    let names = image.file_names(layer)?;
+    let mut missing: HashMap<Vec<u8>, &str> = HashMap::new();
+    for path in paths.iter().copied() {
+        let mut found = None;
+        for id in judge.expected(path).into_iter().filter(|id| count.get(id).is_none_or(|count| *count < 2)) {
+            found = found.or(image.content_in(layer, &id, None)?.map(|place| (place, id)));
+        }
+        match found {
+            Some((_, ContentId::Git(id) | ContentId::Sha256(id))) if EMPTY.contains(&id.as_str()) => {}
+            Some((place, id)) => {
+                compared.same.push(path.to_owned());
+                compared.places.insert(place);
+                compared.held.insert(path.to_owned(), id);
+            }
+            None if names.contains(path.rsplit('/').next().unwrap_or(path)) => {
+                missing.insert(judge.full(path), path);
+            }
+            None => {}
+        }
+    }
+    let asked: Vec<Vec<u8>> = missing.keys().cloned().collect();
+    let now: HashSet<String> = match asked.is_empty() {
+        true => HashSet::new(),
+        false => {
+            let committed = state.reference.iter().flat_map(|reference| reference.expected().values()).map(|entry| entry.id.clone());
+            let on_disk = count.keys().filter_map(|id| if let ContentId::Git(id) = id { Some(id.clone()) } else { None });
+            committed.chain(on_disk).collect()
+        }
+    };
+    for (full, id) in judge.past(&asked) {
+        let Some(path) = missing.get(&full).copied().filter(|_| !EMPTY.contains(&id.as_str()) && !now.contains(&id)) else {
+            continue;
+        };
+        let (id, name) = (ContentId::Git(id), path.rsplit('/').next());
+        if let Some(place) = image.content_in(layer, &id, name)?
+            && compared.held.insert(path.to_owned(), id).is_none()
+        {
+            let why = format!("the image has what an earlier commit had there, as /{place}");
+            compared.wrong.push(Wrong { path: path.to_owned(), why, older: true, held: true });
+        }
+    }
+    Ok(compared)
 }
 
 /// The path of a context from the top of its repository.
@@ -348,15 +453,42 @@ impl FileJudge<'_> {
         !not_the_commit && matches!(on_disk, Some(ContentId::Git(_))) && bytes().is_some_and(|id| id == *held)
     }
 
+    /// What the file is to hold: what is on disk, what the commit has.
+    fn expected(&self, path: &str) -> Vec<ContentId> {
+        let not_the_commit = matches!(self.state.differences.get(path), Some(Difference::OtherCommit | Difference::Old));
+        let on_disk = self.state.listing.contents.get(path).filter(|_| !not_the_commit).cloned();
+        let blob = self.state.reference.as_ref().and_then(|reference| reference.expected().get(&self.full(path)));
+        let mut ids: Vec<ContentId> = on_disk.into_iter().chain(blob.map(|entry| ContentId::Git(entry.id.clone()))).collect();
+        ids.dedup();
+        ids
+    }
+
+    /// The name of a content of the image that is as it should be.
+    fn name_of(&self, path: &str, held: &FileId) -> ContentId {
+        let on_disk = self.state.listing.contents.get(path);
+        let blob = self.state.reference.as_ref().and_then(|reference| reference.expected().get(&self.full(path)));
+        match on_disk {
+            Some(id) if held.is(id) == Some(true) => id.clone(),
+            Some(id) if blob.is_none_or(|blob| held.is_blob(&blob.id) != Some(true)) => id.clone(),
+            _ => held.named_as(on_disk),
+        }
+    }
+
+    /// Contents that these paths had in the past of the commit, and those that they have.
+    fn past(&self, paths: &[Vec<u8>]) -> Vec<(Vec<u8>, String)> {
+        let Some(reference) = self.state.reference.as_ref().filter(|_| !paths.is_empty()) else {
+            return Vec::new();
+        };
+        let commit = if reference.known { &reference.commit } else { &reference.work.head };
+        reference.work.repository().past_blobs(commit, paths, HISTORY_DEPTH).unwrap_or_default()
+    }
+
     /// Which of these files are what an earlier commit had there. One question to git, however many they are.
     fn older<'f>(&self, differ: &[Differing<'f>]) -> HashSet<&'f str> {
         let held: HashMap<Vec<u8>, (&str, FileId)> =
             differ.iter().filter_map(|file| Some((self.full(file.path), (file.path, file.held?)))).collect();
-        let Some(reference) = self.state.reference.as_ref().filter(|reference| reference.known && !held.is_empty()) else {
-            return HashSet::new();
-        };
         let paths: Vec<Vec<u8>> = held.keys().cloned().collect();
-        let past = reference.work.repository().past_blobs(&reference.commit, &paths, HISTORY_DEPTH).unwrap_or_default();
+        let past = self.past(&paths);
         let same =
             |(path, id): &(Vec<u8>, String)| held.get(path).filter(|(_, held)| held.is_blob(id) == Some(true)).map(|(name, _)| *name);
         past.iter().filter_map(same).collect()

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use crate::build::{Status, Step};
 use crate::evidence::context::Entry;
+use crate::evidence::context::content::ContentId;
 use crate::evidence::context::transfer::Figure;
 use crate::evidence::glob::CopySelection;
 use crate::evidence::ignore::IgnoreRules;
@@ -44,6 +45,16 @@ pub(super) struct ContextState {
     pub(super) set_times: bool,
     /// What the image shows of the builder's copy: whether it held a file as it is to be.
     pub(super) shown: HashMap<String, bool>,
+    /// What the image proves that this copy held.
+    pub(super) proved: HashMap<String, ContentId>,
+    /// Files that an old ignore file kept out although the one on disk lets them in (true), or the other way round (false).
+    pub(super) misruled: BTreeMap<String, bool>,
+    /// True where the log lies in the context, so that the size of the transfer is not known to the byte.
+    pub(super) log_inside: bool,
+    /// True where there is an image of the target.
+    pub(super) has_image: bool,
+    /// The key of its sync.
+    pub(super) key: Option<String>,
 }
 
 impl ContextState {
@@ -53,6 +64,7 @@ impl ContextState {
             self.shown.entry(path.clone()).or_insert(true);
         }
         self.shown.extend(compared.wrong.iter().filter(|wrong| wrong.held).map(|wrong| (wrong.path.clone(), false)));
+        self.proved.extend(compared.held.iter().map(|(path, id)| (path.clone(), id.clone())));
     }
 }
 
@@ -83,9 +95,31 @@ impl Judged {
             baseline: None,
         }
     }
+
+    /// Nothing tells; `help` is what to give.
+    pub(super) fn unknown(because: &str, help: &'static str) -> Self {
+        Self { help, ..Self::plain(Verdict::Unknown, because) }
+    }
 }
 
 pub(super) fn judge_local(step: &Step, taken: &Use, state: &ContextState) -> Judged {
+    let mut judged = judge_context(step, taken, state);
+    if state.has_image {
+        judged.because.push_str(&of_which_tree(state));
+    }
+    judged
+}
+
+/// What there is to add to a sentence where the commit is not in the repository, so that the tree takes its place.
+pub(super) fn of_which_tree(state: &ContextState) -> String {
+    let unknown = state.reference.as_ref().filter(|reference| !reference.known);
+    unknown.map_or(String::new(), |reference| {
+        let (commit, head) = (short(&reference.commit), short(&reference.work.head));
+        format!("; {commit} is not in this repository, so that this is of the tree at {head}")
+    })
+}
+
+fn judge_context(step: &Step, taken: &Use, state: &ContextState) -> Judged {
     let links = taken_files(taken, &state.root);
     // The tree first: what was there to be read was not the commit's.
     let not_the_commit: Vec<(String, Difference)> = state
@@ -97,21 +131,32 @@ pub(super) fn judge_local(step: &Step, taken: &Use, state: &ContextState) -> Jud
     if let Some(judged) = judge_tree(&not_the_commit, state) {
         return judged;
     }
-    if state.reference.as_ref().is_some_and(|reference| !reference.known) {
+    // With the image at hand the tree takes the place of the commit; that it is another one is a finding of its own.
+    if state.reference.as_ref().is_some_and(|reference| !reference.known) && !state.has_image {
         let commit = state.reference.as_ref().map(|reference| reference.commit.clone()).unwrap_or_default();
         let mut judged = Judged::plain(Verdict::Suspect, "");
         judged.because = format!("the commit {} is not in the repository that was built, so its files cannot be compared", short(&commit));
+        judged.help = "fetch that commit (git fetch), or name the one that was built (--commit SHA); with --image the image is compared with the tree";
         return judged;
     }
     if let Some(missing) = missing_source(taken, state) {
         let because = format!("{missing} is not in the context now, so this tree is not the one that was built");
-        return Judged::plain(Verdict::Unknown, &because);
+        return Judged::unknown(&because, "check the tree as it was built, right after the build");
     }
     let cached = step.status == Status::Cached;
     let Some(replayed) = &state.replayed else {
         let because = "the builder is sent the whole context at each build and compares contents";
         return Judged::plain(Verdict::Fresh, because);
     };
+    let misruled = select(taken, &links, state.misruled.keys().map(String::as_str));
+    if !misruled.is_empty() {
+        return judge_misruled(misruled, state);
+    }
+    let by_image: Vec<String> =
+        replayed.held.keys().filter(|path| state.shown.get(*path) == Some(&false) && selects(taken, &links, path)).cloned().collect();
+    if !by_image.is_empty() {
+        return judge_shown(by_image, state);
+    }
     let (mut blind, mut open, mut unread) = (Vec::new(), Vec::new(), Vec::new());
     for (path, held) in &replayed.held {
         let Some(disk) = state.listing.contents.get(path) else {
@@ -171,7 +216,7 @@ pub(super) fn judge_local(step: &Step, taken: &Use, state: &ContextState) -> Jud
 }
 
 /// A source that is named and not there: a build with it would have failed, so it had another tree.
-fn missing_source<'u>(taken: &'u Use, state: &ContextState) -> Option<&'u str> {
+pub(super) fn missing_source<'u>(taken: &'u Use, state: &ContextState) -> Option<&'u str> {
     taken.sources.iter().map(String::as_str).find(|source| {
         let plain = !source.starts_with("<<") && !source.contains(['*', '?', '[', '\\', '$']);
         let clean = crate::evidence::go_match::below_root(source);
@@ -229,6 +274,36 @@ fn judge_tree(wrong: &[(String, Difference)], state: &ContextState) -> Option<Ju
     Some(judged)
 }
 
+/// The builder used an old ignore file.
+fn judge_misruled(files: Vec<String>, state: &ContextState) -> Judged {
+    let mut judged = Judged::plain(Verdict::Stale, "");
+    judged.because = format!("the builder used an old .dockerignore, which says something else of {}", count(&files));
+    judged.rule = Some("stale-copy");
+    "an old .dockerignore chose its files".clone_into(&mut judged.headline);
+    let say = |path: &String| match state.misruled.get(path) {
+        Some(true) => format!("{path}: kept out, although the .dockerignore on disk lets it in"),
+        _ => format!("{path}: let in, although the .dockerignore on disk keeps it out"),
+    };
+    judged.evidence = files.iter().take(10).map(say).collect();
+    judged.files = files;
+    judged.help = "touch .dockerignore, or docker builder prune -f, then build again; stop setting times before the build";
+    judged.baseline = Some(state.from.clone()).filter(|from| from.run.is_some());
+    judged
+}
+
+/// The image shows that the builder's copy held these files as they are not to be.
+fn judge_shown(files: Vec<String>, state: &ContextState) -> Judged {
+    let mut judged = Judged::plain(Verdict::Stale, "");
+    judged.because = format!("the image shows that the builder's copy of {} is not the commit's", count(&files));
+    judged.rule = Some("stale-copy");
+    "it put old code into the image".clone_into(&mut judged.headline);
+    judged.evidence = files.iter().take(10).map(|path| format!("{path}: the image has other bytes of it")).collect();
+    judged.files = files;
+    judged.help = "docker builder prune -f, then build again";
+    judged.baseline = Some(state.from.clone()).filter(|from| from.run.is_some());
+    judged
+}
+
 /// The builder kept old content under an unchanged listing.
 fn judge_blind(blind: Vec<String>, step: &Step, state: &ContextState, replayed: &Replayed) -> Judged {
     let trusted = replayed.agreement != Agreement::Unchecked;
@@ -248,7 +323,7 @@ fn judge_blind(blind: Vec<String>, step: &Step, state: &ContextState, replayed: 
                 entry.size,
                 time(entry)
             ));
-            if let Some(figure) = state.figure.filter(|_| replayed.nothing_read) {
+            if let Some(figure) = state.figure.filter(|_| replayed.nothing_read && !state.log_inside) {
                 judged.evidence.push(format!(
                     "it received {} B, the file list alone; with {path} it would have been {} B",
                     figure.least,
@@ -273,18 +348,25 @@ fn judge_unread(step: &Step, taken: &Use, state: &ContextState, replayed: &Repla
                 Judged::plain(Verdict::Fresh, "it ran; nothing is recorded of what the builder's copy of the context held before")
             }
             (true, Some(_)) => {
-                Judged::plain(Verdict::Unknown, "CACHED, and the baseline's commit is not in this repository: fetch more history")
+                let because = "CACHED, and the baseline's commit is not in this repository: fetch more history";
+                Judged::unknown(
+                    because,
+                    "fetch more history (git fetch --unshallow; fetch-depth: 0), or name a commit that is here (--since REV)",
+                )
             }
-            (true, None) => Judged::plain(
-                Verdict::Unknown,
+            (true, None) => Judged::unknown(
                 "CACHED, and there is nothing to compare with: give --since with the commit built before, or a history",
+                "name the commit that was built before (--since REV), or record runs (--history DIR --record)",
             ),
         };
     };
     let mut changed = select(taken, &links, changed.iter().map(String::as_str));
     if changed.is_empty() && cached && !state.baseline.of_context {
         let because = "CACHED, and nothing changed since the last recorded run, but no run is recorded that built this context";
-        return Judged::plain(Verdict::Unknown, because);
+        return Judged::unknown(
+            because,
+            "record a run of this very build (--record), or name the commit that was built before (--since REV)",
+        );
     }
     if changed.is_empty() {
         return Judged::plain(Verdict::Fresh, "nothing that it takes changed since the baseline");

@@ -15,6 +15,7 @@ mod layer_files;
 mod local;
 pub mod past;
 pub mod plan;
+mod remote;
 pub mod sync;
 mod target;
 pub mod tree;

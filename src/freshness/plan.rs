@@ -220,12 +220,43 @@ impl<'d> View<'d> {
         Some(Located { stage: found.stage, line: found.line, agreement: found.agreement })
     }
 
+    /// The stage of a step by the word in its bracket, where that word names one.
+    pub fn stage_of(&self, step: &Step) -> Option<usize> {
+        let stages = self.environment.file().stages.len();
+        match step.parts.stage.as_deref() {
+            None => (stages == 1).then_some(0),
+            Some(word) => {
+                self.environment.stage_named(word).or_else(|| word.strip_prefix("stage-")?.parse().ok().filter(|index| *index < stages))
+            }
+        }
+    }
+
+    /// What the history of an image can say of the RUN at a place: its command without flags, its script, or both.
+    pub fn run_texts(&self, stage: usize, line: usize) -> Vec<String> {
+        let commands = self.environment.file().stages.get(stage).map(|stage| stage.commands.as_slice()).unwrap_or_default();
+        let Some(command) = commands.iter().find(|command| command.line == line) else {
+            return Vec::new();
+        };
+        let CommandKind::Run(run) = &command.kind else {
+            return Vec::new();
+        };
+        let text = run.arguments.join(" ");
+        let scripts = command.heredocs.iter().map(|heredoc| format!("{}{}", heredoc.content, heredoc.name));
+        let whole = std::iter::once(text.clone()).chain(scripts).collect::<Vec<_>>().join("\n");
+        let mut texts = vec![text, whole];
+        texts.extend(command.heredocs.iter().filter(|_| command.heredocs.len() == 1).map(|heredoc| heredoc.content.clone()));
+        texts
+    }
+
     /// Says whether this Dockerfile can have given the steps of a build: more of them are in it than are not.
     pub fn agrees(&self, build: &Build, steps: &[&Step], names: &[&str]) -> bool {
         if build.format == Format::Legacy {
             return true;
         }
-        let (mut here, mut elsewhere) = (0, 0);
+        let (mut here, mut elsewhere) = (0_usize, 0_usize);
+        // Docker 20.10 numbers the ONBUILD steps of a base image and leaves them out of the total: these are in no line of the file.
+        let beyond = |step: &&Step| Some(step.parts.number?.saturating_sub(step.parts.total?));
+        let triggered = steps.iter().copied().filter_map(|step| beyond(&step)).max().unwrap_or_default();
         for step in steps.iter().filter(|step| step.is_command()) {
             match self.locate(build, step, names).map(|found| found.agreement) {
                 Some(Agreement::Exact | Agreement::Template | Agreement::Text) => here += 1,
@@ -234,7 +265,7 @@ impl<'d> View<'d> {
                 _ => elsewhere += 1,
             }
         }
-        here >= elsewhere
+        here >= elsewhere.saturating_sub(triggered as usize)
     }
 
     /// What the command at a place takes.
@@ -247,10 +278,11 @@ impl<'d> View<'d> {
         self.workdirs.get(&(stage, line)).cloned()
     }
 
-    /// The paths that the build follows in an origin; `None` is all of it.
-    pub fn followed(&self, origin: &Origin) -> Option<Vec<String>> {
+    /// The paths that the build follows in an origin, with `more` that the Dockerfile does not name; `None` is all of it.
+    pub fn followed(&self, origin: &Origin, more: &[&str]) -> Option<Vec<String>> {
         let here = self.uses.iter().filter(|((stage, _), _)| self.needed.contains(stage)).flat_map(|(_, uses)| uses);
-        let sources: Vec<&str> = here.filter(|u| u.origin == *origin).flat_map(|u| u.sources.iter().map(String::as_str)).collect();
+        let sources: Vec<&str> =
+            here.filter(|u| u.origin == *origin).flat_map(|u| u.sources.iter().map(String::as_str)).chain(more.iter().copied()).collect();
         follow::followed_paths(sources)
     }
 

@@ -94,6 +94,15 @@ impl Listing {
         Self { entries, contents, sizes }
     }
 
+    /// Counts a file as empty, because its size at the time of the sync is not known. Gives its place in the walk.
+    pub fn forget_size(&mut self, path: &str) -> Option<usize> {
+        let at = self.entries.iter().position(|entry| entry.path == path && entry.has_content())?;
+        let mut entries = self.entries.clone();
+        entries.get_mut(at)?.size = 0;
+        self.sizes = TransferSizes::of(&entries);
+        Some(at)
+    }
+
     /// What is on disk at a path, as the builder would hold it after reading it.
     fn read(&self, entry: &Entry) -> Held {
         self.contents.get(&entry.path).map_or(Held::Unknown, |id| Held::Known(id.clone()))
@@ -146,6 +155,8 @@ pub struct Replayed {
     pub held: BTreeMap<String, Held>,
     /// The copies under the key afterwards.
     pub after: Vec<Snapshot>,
+    /// So many of them, from the first on, are what this build may have seen.
+    pub used: usize,
     /// True where the bytes are those of the listing: nothing was read.
     pub nothing_read: bool,
 }
@@ -193,12 +204,15 @@ pub fn replay(copies: &[Snapshot], listing: &Listing, figure: Option<Figure>, be
         Agreement::Full => beside,
         Agreement::Unrecorded | Agreement::Unchecked => false,
     });
-    for copy in used.into_iter().chain(others.cloned()) {
+    let seen = used.len();
+    let mut kept = 0;
+    for (at, copy) in used.into_iter().chain(others.cloned()).enumerate() {
         if !after.contains(&copy) && after.len() < MAX_COPIES {
             after.push(copy);
+            kept += usize::from(at < seen);
         }
     }
-    Replayed { agreement, held, after, nothing_read }
+    Replayed { agreement, held, after, used: kept, nothing_read }
 }
 
 /// Copies that are kept under one key.
@@ -213,6 +227,30 @@ impl Replayed {
             }
         }
     }
+}
+
+/// Puts into the copies what is proved of the contents that a build saw. The first `used` of them are those that it may have seen; where
+/// some of these cannot be it, they go.
+pub fn correct(copies: &mut Vec<Snapshot>, used: usize, proved: &HashMap<String, ContentId>) {
+    let others = copies.split_off(used.min(copies.len()));
+    let agrees =
+        |copy: &Snapshot| !proved.iter().any(|(path, id)| copy.get(path).is_some_and(|held| held.content.holds(id) == Some(false)));
+    if copies.iter().any(agrees) {
+        copies.retain(agrees);
+    }
+    for copy in copies.iter_mut() {
+        for (path, id) in proved {
+            if let Some(held) = copy.get_mut(path).filter(|held| held.entry.has_content()) {
+                held.content = Held::Known(id.clone());
+            }
+        }
+    }
+    for other in others {
+        if !copies.contains(&other) {
+            copies.push(other);
+        }
+    }
+    copies.dedup();
 }
 
 /// The copy after builds that are not recorded: a file that is listed as it was recorded may have been read again or not.

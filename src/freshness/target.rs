@@ -10,7 +10,6 @@ use crate::evidence::build_target::BuildTarget;
 use crate::evidence::dockerfile::Dockerfile;
 use crate::evidence::dockerfile::steps::Agreement;
 
-use super::by_image::Shown;
 use super::judge::Judge;
 use super::key::{KeyMaker, Sharing};
 use super::local::ContextState;
@@ -44,6 +43,11 @@ pub(super) struct StepUses<'b, 'v> {
 impl StepUses<'_, '_> {
     pub(super) fn uses(&self) -> impl Iterator<Item = &Use> {
         self.known.iter().chain(&self.by_log)
+    }
+
+    /// What only the log says that it takes: the Dockerfile does not have the step.
+    pub(super) fn by_log(&self) -> &[Use] {
+        &self.by_log
     }
 }
 
@@ -104,13 +108,12 @@ impl Judge<'_> {
         for name in taken.chain(synced) {
             if let Entry::Vacant(place) = contexts.entry(name) {
                 let name = place.key().clone();
-                place.insert(self.context(number, build, target, only, name.as_deref(), view, &steps, &keys, seen));
+                place.insert(self.context(number, build, target, only, name.as_deref(), view, &uses, &keys, seen));
             }
         }
-        let shown = match view {
-            Some(view) => self.by_image(number, build, target, view, &uses, &mut contexts),
-            None => Shown::default(),
-        };
+        let shown = self.by_image(number, build, target, view, &uses, &mut contexts);
+        self.correct(&contexts);
+        self.layers.extend(shown.ran.iter().map(|(index, layer)| ((number, *index), layer.clone())));
         let mut worst: BTreeMap<usize, (Verdict, String)> = BTreeMap::new();
         for step in &uses {
             for taken in step.uses() {

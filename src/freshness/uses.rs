@@ -43,6 +43,7 @@ impl Judge<'_> {
             };
             let mut said = Said::new(judged.verdict, &judged.because);
             (said.baseline, said.changed_files) = (baseline, judged.files.clone());
+            said.advice = Some(judged.help).filter(|help| !help.is_empty() && judged.verdict != Verdict::Fresh);
             self.verdict(number, step, said);
         }
         if let Some(rule) = judged.rule {
@@ -68,7 +69,7 @@ impl Judge<'_> {
 
     /// Judges a step whose context is not here: by the commit alone.
     fn without_tree(&mut self, step: &Step, taken: &Use, why: &str) -> Judged {
-        let mut judged = Judged::plain(Verdict::Unknown, why);
+        let mut judged = Judged::unknown(why, "name the directory that was built (--context DIR, or the whole command with --build)");
         let cwd = self.input.cwd.to_owned();
         let reference = self.tree(&cwd);
         if let Some(reference) = reference.filter(|reference| reference.known) {
@@ -83,6 +84,7 @@ impl Judge<'_> {
                 judged.baseline = baseline;
                 (judged.verdict, judged.because) = match (judged.files.is_empty(), step.status) {
                     (true, _) => {
+                        judged.help = "";
                         (Verdict::Fresh, format!("{why}; the commit changed nothing that this step takes since the last recorded run"))
                     }
                     (false, Status::Cached) => {
@@ -100,8 +102,7 @@ impl Judge<'_> {
             }
         }
         if step.status == Status::Done {
-            judged.verdict = Verdict::Fresh;
-            judged.because = format!("it ran; {why}");
+            judged = Judged::plain(Verdict::Fresh, &format!("it ran; {why}"));
         }
         judged
     }

@@ -56,6 +56,8 @@ pub struct StepVerdict {
     pub verdict: Verdict,
     /// A sentence that names the evidence.
     pub because: String,
+    /// What to give so that the next check can tell, where this one cannot.
+    pub advice: Option<&'static str>,
     /// What it was compared with, where it was.
     pub baseline: Option<RunRef>,
     /// The files that the verdict is about; for a fresh step those that changed since the baseline.

@@ -107,19 +107,19 @@ impl History {
             // Targets of one key share its copies; the last sync says what they hold.
             if written.insert(&sync.key) {
                 let directory = self.root().join("contexts").join(format!("key={}", digest(&sync.key)));
-                let rows = rows(sync);
-                let tree = tree_name(sync, &rows);
-                // Most builds find their context as the last one left it: what it held is written once, and runs name it.
-                let place = tree_path(&directory, &tree);
-                if !place.exists() {
-                    publish(&place, &mut tree_frame(sync, &rows)?)?;
-                }
+                let tree = write_tree(&directory, sync)?;
                 publish(&directory.join(&name), &mut context_frame(run, sync, recorded_ns, &tree)?)?;
             }
         }
         for (image, sync) in images(run, syncs) {
             let target = self.root().join("images").join(format!("name={}", digest(&image_name::tagged(&image)))).join(&name);
-            publish(&target, &mut image_frame(run, &image, sync)?)?;
+            // The context of an earlier build of the run is not what its key holds at the end.
+            let directory = self.root().join("contexts").join(format!("key={}", digest(&sync.key)));
+            let tree = match sync.copies.is_empty() {
+                true => write_tree(&directory, &SyncRecord { copies: vec![sync.listing.fresh()], ..sync.clone() })?,
+                false => write_tree(&directory, sync)?,
+            };
+            publish(&target, &mut image_frame(run, &image, sync, &tree)?)?;
         }
         Ok(())
     }
@@ -210,23 +210,32 @@ impl Past for History {
         let (frame, path) = self.first_readable(self.newest(&partition))?;
         let text = |name: &str| frame.column(name).ok()?.str().ok()?.get(0).map(str::to_owned);
         let key = text("key")?;
-        let context = self.root().join("contexts").join(format!("key={}", digest(&key))).join(path.file_name()?);
-        let copies = self.context(&context)?;
+        let directory = self.root().join("contexts").join(format!("key={}", digest(&key)));
+        let tree = frame.column("tree").ok().and_then(|_| text("tree")).filter(|tree| is_tree_name(tree));
+        let copies = match tree {
+            Some(tree) => Self::copies_in(&self.noted(&tree_path(&directory, &tree))?, Copies::default())?,
+            // Images of the first version are those of the key's context.
+            None => self.context(&directory.join(path.file_name()?))?,
+        };
         let files = copies.disk.into_iter().map(|(path, _, _, content)| (path, content)).collect();
         Some(BuiltImage { from: RunRef { run: text("run"), commit: text("commit") }, prefix: text("prefix").unwrap_or_default(), files })
     }
 }
 
-/// The names of the images of a run with the sync of their context. With several targets the first context stands for all.
+/// The names of the images of a run with the sync of the context that each was made from.
 fn images<'a>(run: &RunRow, syncs: &'a [SyncRecord]) -> Vec<(String, &'a SyncRecord)> {
-    let main = |sync: &&SyncRecord| sync.key.split('|').nth(3) == Some("context");
-    let Some(sync) = syncs.iter().find(main) else {
-        return Vec::new();
+    let mains: Vec<&SyncRecord> = syncs.iter().filter(|sync| sync.key.split('|').nth(3) == Some("context")).collect();
+    let of = |name: &String| {
+        let tagged = image_name::tagged(name);
+        let named = mains.iter().rfind(|sync| sync.images.contains(&tagged));
+        // With one context there is no other that it can be of.
+        let sync = named.or_else(|| mains.first().filter(|_| mains.len() == 1))?;
+        Some((name.clone(), *sync))
     };
-    run.images.iter().map(|name| (name.clone(), sync)).collect()
+    run.images.iter().filter_map(of).collect()
 }
 
-fn image_frame(run: &RunRow, name: &str, sync: &SyncRecord) -> Result<DataFrame, HistoryError> {
+fn image_frame(run: &RunRow, name: &str, sync: &SyncRecord, tree: &str) -> Result<DataFrame, HistoryError> {
     frame(vec![
         Column::new("schema_version".into(), [SCHEMA_VERSION]),
         Column::new("run".into(), [run.run.as_str()]),
@@ -235,6 +244,7 @@ fn image_frame(run: &RunRow, name: &str, sync: &SyncRecord) -> Result<DataFrame,
         Column::new("image".into(), [name]),
         Column::new("key".into(), [sync.key.as_str()]),
         Column::new("prefix".into(), [sync.prefix.as_str()]),
+        Column::new("tree".into(), [tree]),
     ])
 }
 
@@ -251,6 +261,18 @@ fn context_frame(run: &RunRow, sync: &SyncRecord, recorded_ns: i64, tree: &str) 
         Column::new("prefix".into(), [sync.prefix.as_str()]),
         Column::new("tree".into(), [tree]),
     ])
+}
+
+/// Writes what a builder held and what was on disk, and gives the tree's name. Most builds find their context as the last one left it: such
+/// a tree is written once, and runs name it.
+fn write_tree(directory: &Path, sync: &SyncRecord) -> Result<String, HistoryError> {
+    let rows = rows(sync);
+    let tree = tree_name(sync, &rows);
+    let place = tree_path(directory, &tree);
+    if !place.exists() {
+        publish(&place, &mut tree_frame(sync, &rows)?)?;
+    }
+    Ok(tree)
 }
 
 fn tree_path(directory: &Path, tree: &str) -> PathBuf {

@@ -93,7 +93,15 @@ fn sync(content: &str) -> SyncRecord {
     let listing = Listing::new(vec![entry.clone()], HashMap::from([("src/x".to_owned(), id.clone())]));
     let open = HeldEntry { entry, content: Held::OneOf(vec![id, ContentId::Sha256("b".into())]) };
     let copies = vec![listing.fresh(), Snapshot::from([("src/x".to_owned(), open)]), Snapshot::new()];
-    SyncRecord { key: KEY.to_owned(), build: 0, target: None, prefix: "base/".to_owned(), listing: Rc::new(listing), copies }
+    SyncRecord {
+        key: KEY.to_owned(),
+        build: 0,
+        target: None,
+        prefix: "base/".to_owned(),
+        listing: Rc::new(listing),
+        copies,
+        images: Vec::new(),
+    }
 }
 
 #[test]
@@ -260,4 +268,27 @@ fn the_schema_is_what_it_was_and_does_not_depend_on_the_rows() {
     assert_eq!(all(&full), all(&bare));
     assert_eq!(all(&full), all(&finished));
     insta::assert_snapshot!("schema", all(&full));
+}
+
+#[test]
+fn each_image_has_the_context_of_its_own_build() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = History::open(dir.path(), "a/b.c");
+    let mut rows = rows("one", 1);
+    rows.run.images = ["docker.io/library/one", "docker.io/library/two:1", "docker.io/library/three"].map(str::to_owned).to_vec();
+    let made = |content: &str, prefix: &str, images: &[&str]| {
+        let images = images.iter().map(|name| (*name).to_owned()).collect();
+        SyncRecord { prefix: prefix.to_owned(), images, ..sync(content) }
+    };
+    // Two builds under one key: what the builder holds stands with the last one.
+    let first = SyncRecord { copies: Vec::new(), ..made("aa", "a/", &["one:latest"]) };
+    let syncs = [first, made("bb", "b/", &["two:1"])];
+    history.record(&rows, &syncs, Clock::Known).unwrap();
+    assert_eq!(history.copies(KEY).unwrap().snapshots, syncs[1].copies);
+    for (name, prefix, content) in [("one", "a/", "aa"), ("two:1", "b/", "bb")] {
+        let image = history.image(name).unwrap();
+        assert_eq!((image.prefix.as_str(), image.files), (prefix, vec![("src/x".to_owned(), ContentId::Git(content.to_owned()))]));
+    }
+    assert!(history.image("three").is_none(), "nobody knows what it was made from");
+    assert!(history.problems().is_empty());
 }

@@ -137,6 +137,7 @@ mod tests {
             status: Status::Done,
             verdict: Verdict::Fresh,
             because: String::new(),
+            advice: None,
             baseline: Some(RunRef::default()),
             changed_files: vec!["a".to_owned()],
         };

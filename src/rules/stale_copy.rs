@@ -20,7 +20,8 @@ Each COPY and ADD from the build context gets a verdict: `fresh`, `stale`, `susp
 
 - `stale` (error): the layer cannot hold the commit's content. The evidence says why, file by file;
 - `suspect` (warning): the step is CACHED, its sources changed, and nothing available tells whether the same content was built before;
-- `unknown` (warning; a note for dependency manifests): the step is CACHED and there is nothing to compare with.
+- `unknown` (warning; a note for dependency manifests): the step is CACHED and nothing at hand can tell. The evidence says
+  what is missing: a command, a baseline, a commit, a directory.
 
 With `strict = true` in `bklog.toml` (or `--strict`) every CACHED copy of application source that is not proved fresh is an error.",
         matters: "\
@@ -97,18 +98,23 @@ fn draft(build: &BuildFacts<'_>, step: &Step, verdict: &StepVerdict, application
             (format!("{name} put old code{service}"), Severity::Error, Confidence::Likely, "docker builder prune -f, then build again")
         }
         Verdict::Suspect => (
-            format!("{name} is cached although its files changed"),
+            match verdict.changed_files.is_empty() {
+                true => format!("{name} may hold other code than the commit's"),
+                false => format!("{name} is cached although its files changed"),
+            },
             Severity::Warning,
             Confidence::Possible,
-            "record runs (--history DIR --record) so that the next check can tell, or give the image (--image ARCHIVE)",
+            verdict
+                .advice
+                .unwrap_or("record runs (--history DIR --record) so that the next check can tell, or give the image (--image ARCHIVE)"),
         ),
         // In a build that failed there may be no image to worry about.
         Verdict::Unknown if step.status != Status::Cached => return None,
         Verdict::Unknown => (
-            format!("{name} is cached, and there is nothing to compare with"),
+            format!("{name} is cached, and nothing tells whether it is fresh"),
             if application { Severity::Warning } else { Severity::Note },
             Confidence::Possible,
-            "name the commit that was built before (--since REV), or record runs (--history DIR --record)",
+            verdict.advice.unwrap_or("name the commit that was built before (--since REV), or record runs (--history DIR --record)"),
         ),
         Verdict::Fresh => return None,
     };
@@ -140,6 +146,7 @@ mod tests {
             status: step.status,
             verdict: Verdict::Unknown,
             because: "there is only the log".to_owned(),
+            advice: None,
             baseline: None,
             changed_files: Vec::new(),
         };

@@ -146,6 +146,36 @@ fn nothing_that_was_noted_stays_behind() {
     assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0);
 }
 
+/// A real log of `docker buildx bake -f docker-compose.yml`, and the files that it was made of. Today's `docker compose build` has bake build.
+#[test]
+fn bake_and_compose_find_each_target() {
+    let place = Place::new();
+    let log = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/format/049-bake-compose/plain.log");
+    place.program("bin/docker", &format!("#!/bin/sh\ncat '{log}' >&2\n"));
+    let services = "services:\n  backend:\n    build: ./backend\n    image: app/backend\n  frontend:\n    build:\n      context: ./frontend\n      args: {V: \"1\"}\n    image: app/frontend\n  db:\n    image: postgres\n";
+    place.write("app/docker-compose.yml", services);
+    place.write("app/backend/Dockerfile", "FROM alpine:3.20\nWORKDIR /b\nCOPY b.txt .\nRUN echo backend; sleep 1; echo end\n");
+    place.write("app/backend/b.txt", "b");
+    let frontend = "FROM golang:1.22-alpine AS build\nARG V\nCOPY f.txt .\nRUN echo frontend $V; sleep 1; echo end\nFROM alpine:3.20\nCOPY --from=build /f.txt /\n";
+    place.write("app/frontend/Dockerfile", frontend);
+    place.write("app/frontend/f.txt", "f");
+    place.commit("two services");
+    place.program("app/deploy.sh", "#!/bin/sh\nset -e\ndocker compose build\n");
+    for command in [
+        &["docker", "buildx", "bake", "-f", "docker-compose.yml"][..],
+        &["docker", "compose", "build"],
+        &["docker", "compose", "-f", "docker-compose.yml", "up", "--build"],
+        &["./deploy.sh"],
+    ] {
+        let output = place.run(&[&["run", "--no-record", "--format", "json", "--"], command].concat());
+        let said = report(&output);
+        assert_eq!(said["notes"], serde_json::json!([]), "{command:?}");
+        let steps = said["steps"].as_array().unwrap().iter().filter(|step| step["name"].as_str().unwrap().contains("COPY"));
+        let steps: Vec<_> = steps.map(|step| (step["name"].as_str().unwrap(), step["verdict"].as_str().unwrap())).collect();
+        assert_eq!(steps, [("[frontend build 2/3] COPY f.txt .", "fresh"), ("[backend 3/4] COPY b.txt .", "fresh")], "{command:?}");
+    }
+}
+
 #[test]
 fn the_flags_of_check_and_run_are_one() {
     let place = Place::new();

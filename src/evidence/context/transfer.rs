@@ -32,6 +32,15 @@ impl TransferSizes {
     }
 }
 
+/// The bytes that a file adds to a transfer, listing and content together, when it has this size and not none.
+pub fn growth(index: u64, entry: &Entry, size: u64) -> u64 {
+    let of = |size| {
+        let entry = Entry { size, ..entry.clone() };
+        packet(&entry).saturating_add(content(index, &entry))
+    };
+    of(size).saturating_sub(of(0))
+}
+
 /// Bytes of a number in protobuf's encoding.
 fn varint(value: u64) -> u64 {
     u64::from((64 - (value | 1).leading_zeros()).div_ceil(7))
@@ -90,6 +99,12 @@ impl Figure {
         Self { least: bytes.saturating_sub(half), most: bytes.saturating_add(half) }
     }
 
+    /// The figure of a transfer that may have held up to so many bytes more than can be computed.
+    #[must_use]
+    pub fn with_up_to(self, more: u64) -> Self {
+        Self { least: self.least.saturating_sub(more), ..self }
+    }
+
     /// Says whether it can stand for so many bytes.
     pub fn fits(self, bytes: u64) -> bool {
         (self.least..=self.most).contains(&bytes)
@@ -126,6 +141,16 @@ mod tests {
         ]);
         assert_eq!(sizes.listing, 2 + 21 + 18 + 22 + (20 + 2 + 5));
         assert_eq!(sizes.contents, [0, 4, (4 + 1 + 3 + 32_768) + (4 + 1 + 2 + 7_232) + 4, 0]);
+    }
+
+    #[test]
+    fn a_file_that_grows_adds_its_bytes() {
+        let sizes = |size| TransferSizes::of(&[entry("a", 0o644, 3, ""), entry("log", 0o644, size, "")]);
+        for size in [0, 1, 200, 40_000] {
+            let log = entry("log", 0o644, 9, "");
+            assert_eq!(sizes(0).full() + growth(1, &log, size), sizes(size).full(), "{size}");
+        }
+        assert!(Figure::exact(500).with_up_to(100).fits(400) && !Figure::exact(500).with_up_to(100).fits(501));
     }
 
     #[test]

@@ -34,6 +34,14 @@ impl FileId {
         (id.len() == 40).then(|| self.git() == id)
     }
 
+    /// Its name, of the kind of another one; git's where that other is not known.
+    pub fn named_as(&self, other: Option<&ContentId>) -> ContentId {
+        match other {
+            Some(ContentId::Sha256(_)) => ContentId::Sha256(hex(&self.sha256)),
+            _ => ContentId::Git(self.git()),
+        }
+    }
+
     /// The name that git has for it.
     pub fn git(&self) -> String {
         hex(&self.git)
@@ -64,6 +72,18 @@ impl FileId {
     }
 }
 
+/// Largest file of a repository's references that is kept, in bytes, and how many of them.
+const MAX_REFERENCE: u64 = 64 << 10;
+const MAX_REFERENCES: usize = 1_000;
+
+/// True for the files of a repository (`gitrepository-layout`) that say which commit is checked out.
+fn is_reference(path: &str) -> bool {
+    let Some((_, below)) = path.rsplit_once(".git/") else {
+        return false;
+    };
+    matches!(below, "HEAD" | "packed-refs") || below.starts_with("refs/heads/")
+}
+
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
@@ -90,7 +110,14 @@ pub(super) struct Contents {
     removed: HashSet<String>,
     /// Directories whose content below is deleted.
     opaque: HashSet<String>,
+    /// What git says of itself in the repositories that the layer holds: `HEAD`, branches, packed references.
+    git: HashMap<String, String>,
+    /// The paths of each content, made when it is asked for: by git's name, and by SHA-256.
+    paths: OnceCell<(Paths<20>, Paths<32>)>,
 }
+
+/// Paths by the content that is there.
+type Paths<const N: usize> = HashMap<[u8; N], Vec<String>>;
 
 impl Layer {
     pub(super) fn new(blobs: Rc<Blobs>, name: String) -> Self {
@@ -135,8 +162,17 @@ impl Contents {
                 contents.entries.insert(name, Found::Link(target.unwrap_or_default()));
             } else if kind.is_file() || kind.is_contiguous() {
                 let size = entry.size();
-                let id = FileId::of(&mut entry, size).map_err(unreadable)?;
-                contents.entries.insert(name, Found::File(id));
+                let mut text = Vec::new();
+                let wanted = is_reference(&name) && size <= MAX_REFERENCE && contents.git.len() < MAX_REFERENCES;
+                let id = match wanted {
+                    true => {
+                        entry.read_to_end(&mut text).map_err(unreadable)?;
+                        contents.git.insert(name.clone(), String::from_utf8_lossy(&text).into_owned());
+                        FileId::of(&*text, size)
+                    }
+                    false => FileId::of(&mut entry, size),
+                };
+                contents.entries.insert(name, Found::File(id.map_err(unreadable)?));
             }
         }
         Ok(contents)
@@ -157,9 +193,73 @@ impl Contents {
         self.removed.contains(path) || self.opaque.contains("") || above.into_iter().any(|part| gone(part) || self.opaque.contains(part))
     }
 
-    pub(super) fn has_blob(&self, id: &str) -> bool {
-        self.entries.values().any(|found| matches!(found, Found::File(file) if file.is_blob(id) == Some(true)))
+    /// The paths of its files and links.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
     }
+
+    /// The commits that the repositories in it have checked out.
+    pub(super) fn clones(&self) -> Vec<(String, String)> {
+        let mut found: Vec<(String, String)> = self
+            .git
+            .iter()
+            .filter_map(|(path, head)| {
+                let dir = path.strip_suffix("/.git/HEAD").or_else(|| path.strip_suffix("/HEAD").filter(|dir| dir.ends_with(".git")))?;
+                let git = path.strip_suffix("/HEAD")?;
+                let commit = match head.trim().strip_prefix("ref: ") {
+                    None => head.trim(),
+                    Some(branch) => match self.git.get(&format!("{git}/{branch}")) {
+                        Some(commit) => commit.trim(),
+                        None => self
+                            .git
+                            .get(&format!("{git}/packed-refs"))?
+                            .lines()
+                            .find_map(|line| line.strip_suffix(branch)?.strip_suffix(' '))?,
+                    },
+                };
+                let is_commit = matches!(commit.len(), 40 | 64) && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+                is_commit.then(|| (format!("/{dir}"), commit.to_owned()))
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// The paths of the files with this content.
+    pub(super) fn with_content(&self, id: &ContentId) -> impl Iterator<Item = &str> {
+        let (by_git, by_sha256) = self.paths.get_or_init(|| {
+            let (mut by_git, mut by_sha256) = (Paths::<20>::new(), Paths::<32>::new());
+            for (path, found) in &self.entries {
+                if let Found::File(file) = found {
+                    by_git.entry(file.git).or_default().push(path.clone());
+                    by_sha256.entry(file.sha256).or_default().push(path.clone());
+                }
+            }
+            (by_git, by_sha256)
+        });
+        let paths = match id {
+            ContentId::Git(id) => unhex(id).and_then(|id| by_git.get(&id)),
+            ContentId::Sha256(id) => unhex(id).and_then(|id| by_sha256.get(&id)),
+            ContentId::Stat(_) => None,
+        };
+        paths.into_iter().flatten().map(String::as_str)
+    }
+
+    pub(super) fn has_blob(&self, id: &str) -> bool {
+        self.with_content(&ContentId::Git(id.to_owned())).next().is_some()
+    }
+}
+
+/// The bytes of hexadecimal digits; `None` for another number of them.
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    if text.len() != 2 * N || !text.is_ascii() {
+        return None;
+    }
+    for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// A layer's archive, whatever it is compressed with.

@@ -12,7 +12,7 @@ mod layer;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use serde::Deserialize;
 
 use self::layer::Layer;
 pub use self::layer::{FileId, Found};
+use super::context::content::ContentId;
 use super::image_name;
 
 /// Largest JSON document of an image that is read.
@@ -65,6 +66,8 @@ pub struct Made {
     pub text: String,
     /// The layer that it made, where it made one.
     pub layer: Option<usize>,
+    /// When its layer was made; the cache hands a layer on with the time of its making. `None` where the config does not say.
+    pub created: Option<jiff::Timestamp>,
 }
 
 /// An image.
@@ -82,6 +85,8 @@ pub struct Image {
     /// The working directory that it ends with.
     pub workdir: String,
     layers: Vec<Rc<Layer>>,
+    /// The digest of each layer as it is unpacked.
+    diff_ids: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -130,6 +135,14 @@ struct Config {
     history: Option<Vec<HistoryEntry>>,
     #[serde(default)]
     config: Option<RunConfig>,
+    #[serde(default)]
+    rootfs: Option<RootFs>,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    #[serde(default)]
+    diff_ids: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -144,6 +157,8 @@ struct HistoryEntry {
     created_by: Option<String>,
     #[serde(default)]
     empty_layer: Option<bool>,
+    #[serde(default)]
+    created: Option<String>,
 }
 
 /// Where the blobs of an image are.
@@ -171,6 +186,7 @@ impl Blobs {
         let file = File::open(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
         let mut found = HashMap::new();
+        let mut links: Vec<(String, String)> = Vec::new();
         let mut archive = tar::Archive::new(file);
         let entries = archive.entries_with_seek().map_err(unreadable)?;
         for entry in entries {
@@ -179,18 +195,16 @@ impl Blobs {
                 Err(_) if found.is_empty() => return Err(ImageError::NotAnImage(shown.to_owned())),
                 Err(cause) => return Err(unreadable(cause)),
             };
-            if found.len() >= MAX_ENTRIES {
+            if found.len().saturating_add(links.len()) >= MAX_ENTRIES {
                 return Err(ImageError::TooLarge(shown.to_owned()));
             }
             let name = clean(&entry.path_bytes());
-            // docker save of old writes a layer twice, the second time as a link to the first.
+            // docker save of old writes a layer that occurs twice once, and the other time a link to it; either can come first.
             match entry.link_name_bytes().filter(|_| entry.header().entry_type().is_symlink()) {
                 Some(target) => {
                     let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
                     let target = clean(format!("{directory}/{}", String::from_utf8_lossy(&target)).as_bytes());
-                    if let Some(place) = found.get(&target).copied() {
-                        found.insert(name, place);
-                    }
+                    links.push((name, target));
                 }
                 None => {
                     let (offset, size) = (entry.raw_file_position(), entry.size());
@@ -199,6 +213,11 @@ impl Blobs {
                     }
                     found.insert(name, (offset, size));
                 }
+            }
+        }
+        for (name, target) in links {
+            if let Some(place) = found.get(&target).copied() {
+                found.insert(name, place);
             }
         }
         Ok(Self::Archive { path: path.to_owned(), found, _unpacked: unpacked })
@@ -328,6 +347,7 @@ impl Image {
                 history: history(config.history.unwrap_or_default(), layers.len()),
                 workdir: config.config.and_then(|config| config.workdir).unwrap_or_default(),
                 layers,
+                diff_ids: config.rootfs.and_then(|rootfs| rootfs.diff_ids).unwrap_or_default(),
             });
         }
         Ok(images)
@@ -391,6 +411,43 @@ impl Image {
     /// The layer cannot be read.
     pub fn files(&self, layer: usize) -> Result<usize, ImageError> {
         self.layers.get(layer).map_or(Ok(0), |layer| Ok(layer.contents(&self.path)?.len()))
+    }
+
+    /// The digest of a layer as it is unpacked, where the config names it.
+    pub fn diff_id(&self, layer: usize) -> Option<&str> {
+        self.diff_ids.get(layer).map(String::as_str)
+    }
+
+    /// What the files of a layer are called, without their directories.
+    ///
+    /// # Errors
+    /// The layer cannot be read.
+    pub fn file_names(&self, layer: usize) -> Result<HashSet<&str>, ImageError> {
+        let Some(layer) = self.layers.get(layer) else {
+            return Ok(HashSet::new());
+        };
+        Ok(layer.contents(&self.path)?.paths().map(|path| path.rsplit('/').next().unwrap_or(path)).collect())
+    }
+
+    /// The git repositories that a layer holds, with the commit that each has checked out, by their directories.
+    ///
+    /// # Errors
+    /// The layer cannot be read.
+    pub fn clones(&self, layer: usize) -> Result<Vec<(String, String)>, ImageError> {
+        self.layers.get(layer).map_or_else(|| Ok(Vec::new()), |layer| Ok(layer.contents(&self.path)?.clones()))
+    }
+
+    /// The path of a file of a layer with this content, whatever it is called; with `name` of one that is called so.
+    ///
+    /// # Errors
+    /// The layer cannot be read.
+    pub fn content_in(&self, layer: usize, id: &ContentId, name: Option<&str>) -> Result<Option<String>, ImageError> {
+        let Some(layer) = self.layers.get(layer) else {
+            return Ok(None);
+        };
+        let contents = layer.contents(&self.path)?;
+        let called = |path: &&str| name.is_none_or(|name| path.rsplit('/').next() == Some(name));
+        Ok(contents.with_content(id).filter(called).min().map(str::to_owned))
     }
 
     /// Says whether any layer holds a file with this content, by the name that git has for it.
@@ -489,7 +546,9 @@ fn history(entries: Vec<HistoryEntry>, layers: usize) -> Vec<Made> {
         let text = text.strip_suffix("# buildkit").unwrap_or(&text).trim();
         let text = text.strip_prefix("/bin/sh -c #(nop)").unwrap_or(text).trim();
         let keyword = text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-        Made { keyword, text: text.to_owned(), layer }
+        // What was never built has Go's zero time, and what is built to be the same each time often that of 1970.
+        let created = entry.created.and_then(|time| time.parse().ok()).filter(|time: &jiff::Timestamp| time.as_second() > 0);
+        Made { keyword, text: text.to_owned(), layer, created }
     });
     made.collect()
 }

@@ -49,6 +49,8 @@ pub(crate) struct TestImage {
     pub(crate) workdir: String,
     pub(crate) architecture: String,
     pub(crate) name: Option<String>,
+    /// When the layers were made.
+    pub(crate) created: Option<String>,
 }
 
 impl TestImage {
@@ -86,16 +88,22 @@ impl TestImage {
         self
     }
 
+    pub(crate) fn created(mut self, created: &str) -> Self {
+        self.created = Some(created.to_owned());
+        self
+    }
+
     pub(crate) fn config(&self) -> Vec<u8> {
         let history: Vec<_> = self
             .history
             .iter()
             .map(|(text, layer)| match layer {
-                Some(_) => serde_json::json!({ "created_by": text }),
+                Some(_) => serde_json::json!({ "created_by": text, "created": self.created }),
                 None => serde_json::json!({ "created_by": text, "empty_layer": true }),
             })
             .collect();
-        let config = serde_json::json!({"os": "linux", "architecture": self.architecture, "config": {"WorkingDir": self.workdir}, "history": history});
+        let diff_ids: Vec<String> = self.layers().map(|layer| format!("sha256:{}", sha256(layer))).collect();
+        let config = serde_json::json!({"os": "linux", "architecture": self.architecture, "config": {"WorkingDir": self.workdir}, "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history});
         serde_json::to_vec(&config).unwrap()
     }
 

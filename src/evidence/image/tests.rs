@@ -101,7 +101,7 @@ fn one_archive_can_hold_several_images_that_share_layers() {
 fn names_of_content_are_those_of_git() {
     assert_eq!(git(b"hello\n"), "ce013625030ba8dba906f756967f9e9ca394464a");
     let id = FileId::of(&b"x"[..], 1).unwrap();
-    assert_eq!(id.is(&crate::evidence::context::content::ContentId::Git("0".repeat(64))), None);
+    assert_eq!(id.is(&ContentId::Git("0".repeat(64))), None);
 }
 
 #[test]
@@ -122,4 +122,53 @@ fn what_is_no_image_is_said() {
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     assert!(matches!(error(&path), ImageError::Io { .. } | ImageError::NotAnImage(_)));
+}
+
+#[test]
+fn times_digests_and_contents_of_layers() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("image.tar");
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let head = format!("{commit}\n");
+    let packed = format!("# pack-refs with: peeled\n{commit} refs/heads/main\n{} refs/heads/old\n", "f".repeat(40));
+    let files = [
+        ("l/.git/HEAD", &b"ref: refs/heads/main\n"[..]),
+        ("l/.git/packed-refs", packed.as_bytes()),
+        ("b.git/HEAD", b"ref: refs/heads/x\n"),
+        ("b.git/refs/heads/x", head.as_bytes()),
+        ("d/.git/HEAD", head.as_bytes()),
+        ("e/.git/HEAD", b"ref: refs/heads/missing\n"),
+        ("e/x.txt", b"text"),
+    ];
+    save(&path, &[TestImage::new().layer("RUN x", &files).created("2026-11-20T10:00:00.5Z")]);
+    let image = Image::read_all(&path).unwrap().remove(0);
+    assert_eq!(image.history[0].created.unwrap().to_string(), "2026-11-20T10:00:00.5Z");
+    assert!(image.diff_id(0).unwrap().starts_with("sha256:") && image.diff_id(1).is_none());
+    let clones = image.clones(0).unwrap();
+    assert_eq!(clones, ["/b.git", "/d", "/l"].map(|dir| (dir.to_owned(), commit.to_owned())));
+    let text = ContentId::Git(git(b"text"));
+    assert_eq!(image.content_in(0, &text, None).unwrap().as_deref(), Some("e/x.txt"));
+    assert_eq!(image.content_in(0, &text, Some("y.txt")).unwrap(), None);
+    assert_eq!(image.content_in(0, &ContentId::Sha256(testing::sha256(b"text")), Some("x.txt")).unwrap().as_deref(), Some("e/x.txt"));
+    assert!(image.file_names(0).unwrap().contains("x.txt"));
+    // Go's zero time, and that of builds that are to be the same each time, say nothing.
+    for time in ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "yesterday"] {
+        save(&path, &[TestImage::new().layer("RUN x", &[]).created(time)]);
+        assert_eq!(Image::read_all(&path).unwrap()[0].history[0].created, None, "{time}");
+    }
+}
+
+#[test]
+fn a_layer_that_occurs_twice_is_a_link_the_other_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("image.tar");
+    let layer = tar(&[("a", b"a")]);
+    let config = serde_json::to_vec(&serde_json::json!({"history": [{"created_by": "COPY a /a"}, {"created_by": "COPY a /a"}]})).unwrap();
+    let manifest = br#"[{"Config": "c.json", "Layers": ["1/layer.tar", "2/layer.tar"]}]"#;
+    let (link, file) = (("1/layer.tar -> ../2/layer.tar", &b""[..]), ("2/layer.tar", &layer[..]));
+    for both in [[link, file], [file, link]] {
+        std::fs::write(&path, tar(&[both[0], both[1], ("c.json", &config), ("manifest.json", manifest)])).unwrap();
+        let image = Image::read_all(&path).unwrap().remove(0);
+        assert_eq!((held(&image, 0, "a"), held(&image, 1, "a")), (Some(git(b"a")), Some(git(b"a"))));
+    }
 }

@@ -33,6 +33,7 @@ fn verdict(index: u32, name: &str, verdict: Verdict, because: &str) -> StepVerdi
         status: Status::Cached,
         verdict,
         because: because.to_owned(),
+        advice: None,
         baseline: Some(RunRef { run: Some("20261121-a".to_owned()), commit: Some("491088b".to_owned()) }),
         changed_files: Vec::new(),
     }
