@@ -212,10 +212,10 @@ impl Place<'_> {
                 compared.wrong.push(wrong("the submodule is not at the commit that is recorded for it"));
                 continue;
             }
-            if *difference != Difference::OtherCommit || state.listing.contents.contains_key(path) {
+            if *difference != Difference::OtherCommit || state.listing.content(path).is_some() {
                 continue;
             }
-            let expected = state.reference.as_ref().and_then(|reference| reference.expected().get(&judge.full(path)));
+            let expected = state.reference.as_ref().and_then(|reference| reference.expected(&judge.full(path)));
             let Some(expected) = expected.filter(|entry| entry.is_blob() && !entry.is_link()) else {
                 continue;
             };
@@ -331,11 +331,11 @@ impl FileJudge<'_> {
     fn agrees(&self, path: &str, content: &str, held: &FileId) -> bool {
         let state = self.state;
         let not_the_commit = matches!(state.differences.get(path), Some(Difference::OtherCommit | Difference::Old));
-        let on_disk = state.listing.contents.get(content).filter(|_| !not_the_commit);
+        let on_disk = state.listing.content(content).filter(|_| !not_the_commit);
         if on_disk.and_then(|id| held.is(id)) == Some(true) {
             return true;
         }
-        let blob = state.reference.as_ref().and_then(|reference| reference.expected().get(&self.full(content)));
+        let blob = state.reference.as_ref().and_then(|reference| reference.expected(&self.full(content)));
         if blob.is_some_and(|entry| held.is_blob(&entry.id) == Some(true)) {
             return true;
         }
@@ -363,7 +363,7 @@ impl FileJudge<'_> {
     }
 
     fn is_tracked(&self, path: &str) -> bool {
-        self.state.reference.as_ref().is_some_and(|reference| reference.expected().contains_key(&self.full(path)))
+        self.state.reference.as_ref().is_some_and(|reference| reference.tracks(&self.full(path)))
     }
 
     /// Says whether a file may have changed since the build read it, the log of the build itself perhaps.

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::fs;
 use std::rc::Rc;
 
@@ -89,10 +88,10 @@ const KEY: &str = "buildx|default|node|context|app";
 
 fn sync(content: &str) -> SyncRecord {
     let entry = Entry { path: "src/x".into(), mode: 0o644, size: 3, mtime_ns: 5, link: String::new(), inode: 9, ctime_ns: 8 };
-    let id = ContentId::Git(content.to_owned());
-    let listing = Listing::new(vec![entry.clone()], HashMap::from([("src/x".to_owned(), id.clone())]));
-    let open = HeldEntry { entry, content: Held::OneOf(vec![id, ContentId::Sha256("b".into())]) };
-    let copies = vec![listing.fresh(), Snapshot::from([("src/x".to_owned(), open)]), Snapshot::new()];
+    let id = ContentId::Git(content.into());
+    let listing = Listing::new(vec![entry.clone()], vec![Some(id.clone())]);
+    let open = HeldEntry { entry: entry.into(), content: Held::OneOf(vec![id, ContentId::Sha256("b".into())]) };
+    let copies = vec![listing.fresh(), Snapshot::from_iter([open]), Snapshot::default()];
     SyncRecord { key: KEY.to_owned(), build: 0, target: None, prefix: "base/".to_owned(), listing: Rc::new(listing), copies }
 }
 
@@ -108,7 +107,7 @@ fn what_is_recorded_is_there_once() {
     let copies = history.copies(KEY).unwrap();
     assert_eq!(copies.snapshots, sync("bb").copies);
     assert_eq!(copies.from, RunRef { run: Some(two.run.run.clone()), commit: Some("commit-two".into()) });
-    assert_eq!(copies.disk, [("src/x".to_owned(), 9, 8, ContentId::Git("bb".into()))]);
+    assert_eq!(*copies.disk, [("src/x".to_owned(), 9, 8, ContentId::Git("bb".into()))]);
     assert_eq!(history.last_run().unwrap().run.as_deref(), Some(two.run.run.as_str()));
     assert!(History::open(dir.path(), "other").last_run().is_none());
     let image = history.image("base").unwrap();

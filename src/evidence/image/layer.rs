@@ -24,7 +24,7 @@ impl FileId {
     pub fn is(&self, id: &ContentId) -> Option<bool> {
         match id {
             ContentId::Git(id) => self.is_blob(id),
-            ContentId::Sha256(digest) => Some(hex(&self.sha256) == *digest),
+            ContentId::Sha256(digest) => Some(hex(&self.sha256) == **digest),
             ContentId::Stat(_) => None,
         }
     }

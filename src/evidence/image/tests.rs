@@ -101,7 +101,7 @@ fn one_archive_can_hold_several_images_that_share_layers() {
 fn names_of_content_are_those_of_git() {
     assert_eq!(git(b"hello\n"), "ce013625030ba8dba906f756967f9e9ca394464a");
     let id = FileId::of(&b"x"[..], 1).unwrap();
-    assert_eq!(id.is(&crate::evidence::context::content::ContentId::Git("0".repeat(64))), None);
+    assert_eq!(id.is(&crate::evidence::context::content::ContentId::Git("0".repeat(64).into())), None);
 }
 
 #[test]
