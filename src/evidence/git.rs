@@ -5,15 +5,17 @@
 //! 20,000 files). Every call uses `--no-optional-locks`, so that looking never writes the index, and
 //! `-z` outputs, so that paths are bytes and need no unquoting.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub mod index;
 mod parse;
 
+use index::Index;
 pub use parse::{ChangeKind, FileChange, StatusEntry, StatusKind, TreeEntry};
 
 /// Bytes of one blob that are read into memory at most.
@@ -93,6 +95,8 @@ pub struct Repository {
     root: Option<PathBuf>,
     git_dir: PathBuf,
     shallow: bool,
+    /// The tree of HEAD, where there is a work tree and a commit.
+    head_tree: Option<String>,
     /// The commits that names were found to mean: asked once each.
     commits: Arc<Mutex<HashMap<String, String>>>,
 }
@@ -136,11 +140,23 @@ impl Repository {
         Self::open_with(OsStr::new("git"), dir)
     }
 
+    /// As [`Repository::open`], and asks in the same breath for commits that will be resolved later.
+    ///
+    /// # Errors
+    /// As [`Repository::open`]; that a name means no commit is said when it is resolved.
+    pub fn open_asking(dir: &Path, revisions: &[&str]) -> Result<Self, GitError> {
+        Self::open_as(OsStr::new("git"), dir, revisions)
+    }
+
     /// As [`Repository::open`], with another git program.
     ///
     /// # Errors
     /// As [`Repository::open`].
     pub fn open_with(program: &OsStr, dir: &Path) -> Result<Self, GitError> {
+        Self::open_as(program, dir, &[])
+    }
+
+    fn open_as(program: &OsStr, dir: &Path, revisions: &[&str]) -> Result<Self, GitError> {
         if !dir.is_dir() {
             return Err(GitError::NoDirectory(dir.to_owned()));
         }
@@ -150,12 +166,23 @@ impl Repository {
             root: None,
             git_dir: PathBuf::new(),
             shallow: false,
+            head_tree: None,
             commits: Arc::default(),
         };
         let questions = ["--is-bare-repository", "--is-shallow-repository", "--is-inside-work-tree", "--absolute-git-dir"];
-        // One process is asked for everything. The last two questions are errors where there is no work tree or no commit yet; what was
-        // answered before stands on its output all the same.
-        let args: Vec<&str> = ["rev-parse"].into_iter().chain(questions).chain(["--show-toplevel", "HEAD^{commit}"]).collect();
+        // What is one commit, whatever it names. Other names (`a..b`, `--all`, `HEAD^@`) would have another number of answers.
+        let plain = |name: &&&str| {
+            let first = name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric());
+            let rest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'/' | b'~' | b'-' | b'^');
+            first && name.bytes().all(rest) && !name.contains("..") && !name.contains("^-")
+        };
+        let revisions: Vec<&str> = revisions.iter().filter(plain).copied().collect();
+        let commits: Vec<String> = revisions.iter().map(|name| format!("{name}^{{commit}}")).collect();
+        // One process is asked for everything. It stops at the first question that has no answer (no work tree, no commit yet, an unknown
+        // name); what was answered before stands on its output all the same.
+        let mut args: Vec<&str> = ["rev-parse"].into_iter().chain(questions).collect();
+        args.extend(["--show-toplevel", "HEAD^{commit}", "HEAD^{tree}"]);
+        args.extend(commits.iter().map(String::as_str));
         let out = repository.output(&args)?;
         let mut lines = out.stdout.split(|byte| *byte == b'\n');
         let bare = lines.next() == Some(b"true");
@@ -166,11 +193,16 @@ impl Repository {
         };
         repository.git_dir = bytes_to_path(git_dir);
         if !bare && inside {
+            let id = |line: &[u8]| parse::is_object_id(line).then(|| String::from_utf8_lossy(line).into_owned());
             let rest: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).collect();
-            repository.root = Some(match rest.as_slice() {
-                [root, head] if out.status.success() && parse::is_object_id(head) => {
-                    let head = String::from_utf8_lossy(head).into_owned();
-                    repository.remember(&["HEAD", &head], &head);
+            let ids: Option<Vec<String>> = rest.iter().skip(1).map(|line| id(line)).collect();
+            repository.root = Some(match (rest.first(), ids.as_deref()) {
+                (Some(root), Some([head, tree, known @ ..])) => {
+                    repository.remember(&["HEAD", head], head);
+                    repository.head_tree = Some(tree.clone());
+                    for (name, commit) in revisions.iter().zip(known) {
+                        repository.remember(&[name, commit], commit);
+                    }
                     bytes_to_path(root)
                 }
                 // No commit yet, or a path of several lines.
@@ -336,6 +368,76 @@ impl Repository {
         }
         let out = self.run_in(root, &args)?;
         parse::status(&out).ok_or(GitError::Unreadable("status"))
+    }
+
+    /// The index, where git keeps it in its ordinary place and nothing in it is out of the ordinary.
+    pub fn index(&self) -> Option<Index> {
+        // Elsewhere the file system knows less of a file, or has other names for it than git.
+        let told = cfg!(unix) && !cfg!(target_vendor = "apple") && std::env::var_os("GIT_INDEX_FILE").is_none();
+        let digits = self.head_tree.as_ref()?.len();
+        if told { Index::read(&self.git_dir.join("index"), digits) } else { None }
+    }
+
+    /// The tree of HEAD, where there is a work tree and a commit.
+    pub fn head_tree(&self) -> Option<&str> {
+        self.head_tree.as_deref()
+    }
+
+    /// The paths at which the index differs from HEAD. A renamed file is one that is gone and one that is new.
+    ///
+    /// # Errors
+    /// There is no commit, or git fails.
+    pub fn staged(&self) -> Result<Vec<FileChange>, GitError> {
+        let head = self.head()?;
+        let dir = self.root.as_deref().unwrap_or(&self.dir);
+        let args = ["diff-index", "--cached", "--raw", "-z", "--no-abbrev", "--no-renames", "--no-ext-diff", "--ignore-submodules=none"];
+        let out = self.run_in(dir, &[&args[..], &[&head, "--"]].concat())?;
+        parse::raw_diff(&out).ok_or(GitError::Unreadable("diff-index"))
+    }
+
+    /// Files that git does not know and is not told to ignore. With `paths` only these are looked at.
+    ///
+    /// Paths count from the top of the repository; one that ends in a slash is a directory that is a repository of its own.
+    ///
+    /// # Errors
+    /// [`GitError::Bare`] where there is no work tree.
+    pub fn untracked(&self, paths: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, GitError> {
+        let root = self.root.as_deref().ok_or(GitError::Bare)?;
+        let mut command = self.command(root);
+        command.args(["--literal-pathspecs", "ls-files", "--others", "--exclude-standard", "-z", "--"]);
+        command.args(paths.iter().map(|path| bytes_to_path(path)));
+        let out = self.finish("ls-files", command)?;
+        Ok(out.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
+    }
+
+    /// The paths that differ between two commits. A renamed file is one that is gone and one that is new.
+    ///
+    /// # Errors
+    /// [`GitError::UnknownRevision`], [`GitError::Shallow`].
+    pub fn changed_paths(&self, from: &str, to: &str) -> Result<Vec<Vec<u8>>, GitError> {
+        let (from, to) = (self.resolve(from)?, self.resolve(to)?);
+        let out = self.run(&["diff-tree", "-r", "--name-only", "-z", "--no-renames", "--no-ext-diff", &from, &to, "--"])?;
+        Ok(out.split(|byte| *byte == 0).filter(|path| !path.is_empty()).map(<[u8]>::to_vec).collect())
+    }
+
+    /// Which of these objects are here; `None` where asking could fetch them from elsewhere (a partial clone).
+    ///
+    /// # Errors
+    /// git fails.
+    pub fn existing(&self, ids: &[&str]) -> Result<Option<HashSet<String>>, GitError> {
+        let common = std::fs::read_to_string(self.git_dir.join("commondir"));
+        let common = common.map_or_else(|_| self.git_dir.clone(), |path| self.git_dir.join(path.trim_end()));
+        let packs = std::fs::read_dir(common.join("objects/pack"));
+        let promised = packs.into_iter().flatten().flatten().any(|pack| pack.path().extension().is_some_and(|kind| kind == "promisor"));
+        if promised {
+            return Ok(None);
+        }
+        let mut command = self.command(&self.dir);
+        command.args(["cat-file", "--batch-check=%(objectname)"]).env("GIT_NO_LAZY_FETCH", "1");
+        let asked: String = ids.iter().filter(|id| parse::is_object_id(id.as_bytes())).flat_map(|id| [*id, "\n"]).collect();
+        let out = self.feed("cat-file", command, asked.as_bytes())?;
+        let found = String::from_utf8_lossy(&out);
+        Ok(Some(found.lines().filter(|line| parse::is_object_id(line.as_bytes())).map(str::to_owned).collect()))
     }
 
     /// The files at a commit below `prefix` (from the top of the repository; empty is all of it).

@@ -3,9 +3,9 @@
 //! BuildKit keys a RUN by its text: what `git clone` would fetch today is no part of it. A commit id, a checked digest or a version in
 //! the text makes the text say what is fetched; without one the cached layer holds what was there when it was built.
 
-use std::sync::LazyLock;
+use std::{cell::LazyCell, sync::OnceLock};
 
-use regex::Regex;
+use regex::{Captures, Match, Regex};
 
 /// One fetch of remote code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,26 +27,39 @@ pub enum Pin {
     Version,
 }
 
-struct Patterns {
-    segments: Regex,
-    git: Regex,
-    git_ref: Regex,
-    download: Regex,
-    install: Regex,
-    commit: Regex,
-    checksum: Regex,
-    version: Regex,
+/// An expression that is made when a command first needs it: most commands fetch nothing.
+struct Expression {
+    text: &'static str,
+    made: OnceLock<Option<Regex>>,
 }
 
-static PATTERNS: LazyLock<Option<Patterns>> = LazyLock::new(|| {
-    let regex = |expression: &str| Regex::new(expression).ok();
-    Some(Patterns {
-        segments: regex(r"&&|\|\||;|\n")?,
-        git: regex(r"\bgit\s+(?:-[Cc]\s+\S+\s+|-\S+\s+)*(?:clone|pull|fetch|submodule\s+update|ls-remote)\b")?,
-        git_ref: regex(r"(?:--branch[ =]|-b\s*)v?[0-9]+\.[0-9]")?,
-        download: regex(r#"\b(?:curl|wget|aria2c|http|Invoke-WebRequest|iwr)\b.*?\b((?:https?|ftp)://[^\s"'|>)]+)"#)?,
-        install: regex(
-            r#"(?x)\b(?:
+impl Expression {
+    const fn new(text: &'static str) -> Self {
+        Self { text, made: OnceLock::new() }
+    }
+
+    fn get(&self) -> Option<&Regex> {
+        self.made.get_or_init(|| Regex::new(self.text).ok()).as_ref()
+    }
+
+    fn is_match(&self, text: &str) -> bool {
+        self.get().is_some_and(|expression| expression.is_match(text))
+    }
+
+    fn find<'t>(&self, text: &'t str) -> Option<Match<'t>> {
+        self.get()?.find(text)
+    }
+}
+
+/// A command of git that fetches.
+static GIT: Expression = Expression::new(r"\bgit\s+(?:-[Cc]\s+\S+\s+|-\S+\s+)*(?:clone|pull|fetch|submodule\s+update|ls-remote)\b");
+/// A tag that git is asked for.
+static GIT_REF: Expression = Expression::new(r"(?:--branch[ =]|-b\s*)v?[0-9]+\.[0-9]");
+/// A download, with its URL.
+static DOWNLOAD: Expression = Expression::new(r#"\b(?:curl|wget|aria2c|http|Invoke-WebRequest|iwr)\b.*?\b((?:https?|ftp)://[^\s"'|>)]+)"#);
+/// An installation of what is fetched by URL or moves.
+static INSTALL: Expression = Expression::new(
+    r#"(?x)\b(?:
             (?:pip[0-9.]*|pipx|uv\s+pip|uv\s+tool|poetry|pdm)\s+(?:install|add)\b.*?\b(?:git\+|https?://)
             | (?:npm|pnpm|yarn|bun)\s+(?:i|install|add|global\s+add)\b.*?(?:\bgit\+|\bgithub:|\bgitlab:|\bgit@|https?://|@latest\b|@next\b)
             | npx\s.*?@latest\b
@@ -56,22 +69,21 @@ static PATTERNS: LazyLock<Option<Patterns>> = LazyLock::new(|| {
             | (?:svn)\s+(?:co|checkout|export|update)\b
             | (?:composer)\s+(?:create-project|require)\s.*?dev-(?:main|master)\b
             )"#,
-        )?,
-        commit: regex(
-            r"\b[0-9a-f]{40}\b|\b[0-9a-f]{64}\b|@[0-9a-f]{7,40}\b|#[0-9a-f]{7,40}\b|checkout\s+(?:-\S+\s+)*[0-9a-f]{7,40}\b|reset\s+--hard\s+[0-9a-f]{7,40}\b|--rev[ =][0-9a-f]{7,40}\b",
-        )?,
-        checksum: regex(
-            r"\b(?:sha(?:1|224|256|384|512)sum|md5sum|shasum|b2sum)\b[^;&|]*\s(?:-[a-z]*c\b|--check\b)|--hash=sha|--require-hashes|\bgpg[0-9]?\b[^;&|]*--verify|--checksum=sha256|\bcosign\s+verify",
-        )?,
-        version: regex(r"(?:^|[^0-9A-Za-z])v?[0-9]+\.[0-9]+(?:\.[0-9]+)?|@v[0-9]+|/tags?/|/releases/download/|\$\{?\w*VERSION")?,
-    })
-});
+);
+/// A commit id where one pins.
+static COMMIT: Expression = Expression::new(
+    r"\b[0-9a-f]{40}\b|\b[0-9a-f]{64}\b|@[0-9a-f]{7,40}\b|#[0-9a-f]{7,40}\b|checkout\s+(?:-\S+\s+)*[0-9a-f]{7,40}\b|reset\s+--hard\s+[0-9a-f]{7,40}\b|--rev[ =][0-9a-f]{7,40}\b",
+);
+/// A check of what was fetched.
+static CHECKSUM: Expression = Expression::new(
+    r"\b(?:sha(?:1|224|256|384|512)sum|md5sum|shasum|b2sum)\b[^;&|]*\s(?:-[a-z]*c\b|--check\b)|--hash=sha|--require-hashes|\bgpg[0-9]?\b[^;&|]*--verify|--checksum=sha256|\bcosign\s+verify",
+);
+/// A version or tag.
+static VERSION: Expression =
+    Expression::new(r"(?:^|[^0-9A-Za-z])v?[0-9]+\.[0-9]+(?:\.[0-9]+)?|@v[0-9]+|/tags?/|/releases/download/|\$\{?\w*VERSION");
 
 /// Finds the fetches of a RUN's text.
 pub fn fetches(command: &str) -> Vec<Fetch> {
-    let Some(patterns) = &*PATTERNS else {
-        return Vec::new();
-    };
     // Quickly over what fetches nothing; most commands do not.
     const HINTS: [&str; 15] =
         ["git", "curl", "wget", "aria2c", "http", "pip", "npm", "yarn", "npx", "go ", "cargo", "gem ", "svn", "iwr", "composer"];
@@ -79,20 +91,20 @@ pub fn fetches(command: &str) -> Vec<Fetch> {
         return Vec::new();
     }
     // A commit id or a checked digest anywhere speaks for the whole command: the check stands behind the download.
-    let whole = if patterns.checksum.is_match(command) { Some(Pin::Checksum) } else { None };
-    let commit = patterns.commit.is_match(command).then_some(Pin::Commit);
+    let whole = LazyCell::new(|| CHECKSUM.is_match(command).then_some(Pin::Checksum));
+    let commit = LazyCell::new(|| COMMIT.is_match(command).then_some(Pin::Commit));
     let mut found = Vec::new();
-    for segment in patterns.segments.split(command) {
-        let git = patterns.git.find(segment);
+    for segment in segments(command) {
+        let git = if segment.contains("git") { GIT.find(segment) } else { None };
         let (start, pin) = if let Some(git) = git {
-            (git.start(), commit.or_else(|| patterns.git_ref.is_match(segment).then_some(Pin::Version)))
-        } else if let Some(install) = patterns.install.find(segment) {
+            (git.start(), commit.or_else(|| GIT_REF.is_match(segment).then_some(Pin::Version)))
+        } else if let Some(install) = INSTALL.find(segment) {
             let rest = &segment[install.start()..];
             let moving = rest.contains("@latest") || rest.contains("@next") || rest.contains("@main") || rest.contains("@master");
-            (install.start(), commit.or_else(|| (!moving && patterns.version.is_match(rest)).then_some(Pin::Version)))
-        } else if let Some(download) = patterns.download.captures(segment) {
+            (install.start(), commit.or_else(|| (!moving && VERSION.is_match(rest)).then_some(Pin::Version)))
+        } else if let Some(download) = download(segment) {
             let url = download.get(1).map_or("", |url| url.as_str());
-            (download.get(0).map_or(0, |all| all.start()), url_pin(url, patterns).or(commit))
+            (download.get(0).map_or(0, |all| all.start()), pin_of_url(url).or(*commit))
         } else {
             continue;
         };
@@ -102,20 +114,25 @@ pub fn fetches(command: &str) -> Vec<Fetch> {
     found
 }
 
-/// What pins the URL of an ADD or a download: a commit id or a version in its path.
-pub fn pin_of_url(url: &str) -> Option<Pin> {
-    url_pin(url, PATTERNS.as_ref()?)
+/// The commands that a text of the shell holds, one after another.
+fn segments(command: &str) -> impl Iterator<Item = &str> {
+    command.split("&&").flat_map(|text| text.split("||")).flat_map(|text| text.split([';', '\n']))
 }
 
-fn url_pin(url: &str, patterns: &Patterns) -> Option<Pin> {
+fn download(segment: &str) -> Option<Captures<'_>> {
+    if segment.contains("://") { DOWNLOAD.get()?.captures(segment) } else { None }
+}
+
+/// What pins the URL of an ADD or a download: a commit id or a version in its path.
+pub fn pin_of_url(url: &str) -> Option<Pin> {
     // The host may hold an address, which is no version.
     let path = url.split_once("://").map_or(url, |(_, rest)| rest).split_once('/').map_or("", |(_, path)| path);
     let path = format!("/{path}");
-    if patterns.commit.is_match(&path) {
+    if COMMIT.is_match(&path) {
         return Some(Pin::Commit);
     }
     let moving = path.contains("/latest") || path.contains("/main/") || path.contains("/master/") || path.contains("/HEAD/");
-    (!moving && patterns.version.is_match(&path)).then_some(Pin::Version)
+    (!moving && VERSION.is_match(&path)).then_some(Pin::Version)
 }
 
 #[cfg(test)]
@@ -124,6 +141,11 @@ mod tests {
 
     fn pins(command: &str) -> Vec<Option<Pin>> {
         fetches(command).into_iter().map(|fetch| fetch.pin).collect()
+    }
+
+    #[test]
+    fn the_expressions_can_be_made() {
+        assert!([&GIT, &GIT_REF, &DOWNLOAD, &INSTALL, &COMMIT, &CHECKSUM, &VERSION].iter().all(|expression| expression.get().is_some()));
     }
 
     #[test]

@@ -105,12 +105,11 @@ impl Judge<'_> {
         let built = self.input.past.image(image)?;
         let cwd = self.input.cwd.to_owned();
         let reference = self.tree(&cwd)?;
-        let expected = reference.expected();
         let changed = built.files.iter().filter_map(|(path, content)| {
             let path = format!("{}{path}", built.prefix);
-            match (expected.get(path.as_bytes()), content) {
-                (Some(entry), ContentId::Git(id)) if entry.is_blob() && entry.id != *id => {
-                    Some(ChangedFile { path, built: id.clone(), now: entry.id.clone() })
+            match (reference.expected(path.as_bytes()), content) {
+                (Some(entry), ContentId::Git(id)) if entry.is_blob() && *entry.id != **id => {
+                    Some(ChangedFile { path, built: id.to_string(), now: entry.id })
                 }
                 _ => None,
             }

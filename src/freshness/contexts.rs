@@ -1,5 +1,6 @@
 //! The local contexts of a target: listed, compared with the commit, and their syncs replayed.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
@@ -8,6 +9,7 @@ use crate::build::{Build, Format, Kind, Status, Step};
 use crate::evidence::build_target::{BuildTarget, ContextSource};
 use crate::evidence::context::content::{ContentId, identify};
 use crate::evidence::context::transfer::{self, Figure};
+use crate::evidence::context::work_tree::Changes;
 use crate::evidence::context::{self, Entry, follow};
 use crate::evidence::dockerfile::dependencies::Origin;
 use crate::evidence::ignore::IgnoreRules;
@@ -18,7 +20,7 @@ use super::key::KeyMaker;
 use super::local::{Baseline, ContextState};
 use super::past::Copies;
 use super::plan::{self, View};
-use super::sync::{Listing, Replayed, correct, replay};
+use super::sync::{Listing, Replayed, Snapshot, correct, replay};
 use super::target::{Context, Contexts, SeenKeys, StepUses};
 use super::tree::{Reference, changed_since};
 use super::verdict::RunRef;
@@ -80,6 +82,7 @@ impl Judge<'_> {
         let reference = self.tree(&root);
         let contents = identify(&root, &entries, reference.as_ref().map(|reference| &reference.work), &known(&copies));
         let mut listing = Listing::new(entries, contents);
+        let (reference, prefix, changes) = self.compared(reference, &root, &listing);
         let step = build
             .steps
             .iter()
@@ -113,12 +116,11 @@ impl Judge<'_> {
         if let (Some(key), Some(replayed)) = (&key, &replayed) {
             self.record(key, number, target, reference.as_deref(), &root, &listing, replayed);
         }
-        let prefix = reference.as_ref().and_then(|reference| reference.work.prefix(&root)).unwrap_or_default();
-        let mut differences = reference.as_ref().map(|reference| reference.differences(&prefix, &listing.contents)).unwrap_or_default();
+        let differences = reference.as_ref().map(|reference| reference.differences(&prefix, &changes, |path| listing.content(path)));
+        let mut differences = differences.unwrap_or_default();
         let log_inside = log.is_some();
         if let Some(log) = log {
-            let is_tracked =
-                reference.as_ref().is_some_and(|reference| reference.expected().contains_key(&[&prefix, log.as_bytes()].concat()));
+            let is_tracked = reference.as_ref().is_some_and(|reference| reference.tracks(&[&prefix, log.as_bytes()].concat()));
             if !is_tracked {
                 differences.remove(&log);
             }
@@ -127,9 +129,9 @@ impl Judge<'_> {
                  a COPY that takes it never comes from the cache"
             ));
         }
-        let recorded = copies.snapshots.iter().flat_map(|copy| copy.values()).map(|held| &held.entry);
-        let set_times = has_set_times(listing.entries.iter()) || has_set_times(recorded);
-        let mut baseline = self.baseline(reference.as_deref(), &prefix, &copies.from);
+        let recorded = copies.snapshots.iter().flat_map(Snapshot::iter).map(|held| &*held.entry);
+        let set_times = has_set_times(listing.iter().map(|(entry, _)| entry)) || has_set_times(recorded);
+        let mut baseline = self.baseline(reference.as_deref(), &prefix, &changes, &copies.from);
         if let (Some(changed), Some(reference)) = (&baseline.changed, &reference) {
             self.note_changes(number, changed, reference, &prefix, &rules, ignore_file.as_deref());
         }
@@ -183,6 +185,19 @@ impl Judge<'_> {
         listed.then(|| below.to_owned())
     }
 
+    /// The path of a context from the top of its tree, and what is not as HEAD has it below that.
+    fn compared(&mut self, reference: Option<Rc<Reference>>, root: &Path, listing: &Listing) -> (Option<Rc<Reference>>, Vec<u8>, Changes) {
+        let Some(reference) = reference else { return Default::default() };
+        let prefix = reference.work.prefix(root).unwrap_or_default();
+        match reference.work.changes_below(&prefix, listing.iter()) {
+            Ok(changes) => (Some(reference), prefix, changes),
+            Err(error) => {
+                self.note(format!("git: {error}"));
+                Default::default()
+            }
+        }
+    }
+
     /// Keeps for the rules what changed, and which of it the ignore file keeps out. What git does not know is left to `git status`.
     fn note_changes(
         &mut self,
@@ -201,7 +216,7 @@ impl Judge<'_> {
             if !self.report.changed.contains(&name) {
                 self.report.changed.push(name);
             }
-            let Some(ignore_file) = ignore_file.filter(|_| reference.expected().contains_key(&full) && rules.leaves_out(path)) else {
+            let Some(ignore_file) = ignore_file.filter(|_| reference.tracks(&full) && rules.leaves_out(path)) else {
                 continue;
             };
             let shown = ignore_file.strip_prefix(self.input.cwd).unwrap_or(ignore_file).to_string_lossy().replace('\\', "/");
@@ -214,7 +229,7 @@ impl Judge<'_> {
 
     /// What the tree is compared with, and which files below the prefix changed since. `recorded` is the run that synced this context
     /// last, which tells more than the project's last run: that may have built something else.
-    fn baseline(&mut self, reference: Option<&Reference>, prefix: &[u8], recorded: &RunRef) -> Baseline {
+    fn baseline(&mut self, reference: Option<&Reference>, prefix: &[u8], changes: &Changes, recorded: &RunRef) -> Baseline {
         let env = |name: &str| (self.input.env)(name).filter(|value| is_commit(value));
         let known = |run: &&RunRef| match (reference, run.commit.as_deref()) {
             (Some(reference), Some(commit)) => reference.work.repository().resolve(commit).is_ok(),
@@ -240,7 +255,7 @@ impl Judge<'_> {
                 }
                 return None;
             }
-            changed_since(reference.work.repository(), &reference.work, commit, &reference.work.head, prefix)
+            changed_since(reference.work.repository(), changes, commit, &reference.work.head, prefix)
         });
         Baseline { run: Some(run), changed, of_context }
     }
@@ -355,16 +370,17 @@ pub(super) fn figure(build: &Build, step: &Step) -> Option<Figure> {
 }
 
 /// Names the content of files that no sign of the file system says have changed since they were recorded.
-pub(super) fn known(copies: &Copies) -> impl Fn(&Entry) -> Option<ContentId> + use<> {
+pub(super) fn known(copies: &Copies) -> impl Fn(&Entry) -> Option<ContentId> {
     /// A change this close to the recording may carry the time of what was recorded.
     const RACY_NS: i64 = 2_000_000_000;
-    let recorded = copies.recorded_ns;
-    let disk: HashMap<String, (u64, i64, ContentId)> =
-        copies.disk.iter().map(|(path, inode, ctime, content)| (path.clone(), (*inode, *ctime, content.clone()))).collect();
+    // Few files are asked for, as a rule none.
+    let disk = LazyCell::new(|| -> HashMap<&str, (u64, i64, &ContentId)> {
+        copies.disk.iter().map(|(path, inode, ctime, content)| (path.as_str(), (*inode, *ctime, content))).collect()
+    });
     move |entry: &Entry| {
-        let (inode, ctime, content) = disk.get(&entry.path)?;
-        let settled = entry.ctime_ns.saturating_add(RACY_NS) < recorded;
-        (*inode != 0 && *inode == entry.inode && *ctime == entry.ctime_ns && settled).then(|| content.clone())
+        let (inode, ctime, content) = disk.get(entry.path.as_str())?;
+        let settled = entry.ctime_ns.saturating_add(RACY_NS) < copies.recorded_ns;
+        (*inode != 0 && *inode == entry.inode && *ctime == entry.ctime_ns && settled).then(|| (*content).clone())
     }
 }
 

@@ -102,7 +102,7 @@ impl Judge<'_> {
         let replayed = replay(&copies.snapshots, &listing, figure, false);
         self.record(key, number, target, reference.as_deref(), dir, &listing, &replayed);
         let name = names.first()?;
-        let (held, disk) = (replayed.held.get(name)?, listing.contents.get(name)?);
+        let (held, disk) = (&replayed.held.get(name)?.content, listing.content(name)?);
         if held.holds(disk) != Some(false) || replayed.agreement == Agreement::Unchecked {
             return None;
         }

@@ -254,7 +254,7 @@ impl<'a> Judge<'a> {
         if let Some(known) = self.trees.get(dir) {
             return known.clone();
         }
-        let opened = match Reference::open(dir, self.input.commit) {
+        let opened = match Reference::open(dir, self.input.commit, self.input.since) {
             Ok(reference) => {
                 if let Some(asked) = self.input.commit.filter(|_| !reference.known)
                     && let Err(error) = reference.work.repository().resolve(asked)

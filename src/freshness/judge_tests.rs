@@ -369,7 +369,7 @@ fn only_what_a_build_follows_is_synced() {
     let sizes = TransferSizes::of(&list(&root, &rules, Some(&["a".to_owned()])).unwrap());
     let command = "docker buildx build .";
     let report = case.check(command, &log(sizes.full(), &[("[2/2] COPY a /a", "DONE 0.1s")]), None);
-    assert_eq!(report.syncs[0].copies[0].len(), 1);
+    assert_eq!(report.syncs[0].copies[0].iter().count(), 1);
     let report = case.check(command, &log(sizes.listing, &[("[2/2] COPY a /a", "CACHED")]), None);
     assert!(report.steps[0].because.contains("by right"), "{}", report.steps[0].because);
 }
@@ -411,7 +411,7 @@ fn docker_20_uses_an_old_dockerfile() {
 #[test]
 fn a_base_that_was_not_built_again_is_suspect() {
     let mut case = Case::new(&[("Dockerfile", "FROM base\nRUN cat /shared\n"), ("base/shared", "new")]);
-    let files = vec![("shared".to_owned(), ContentId::Git("0".repeat(40)))];
+    let files = vec![("shared".to_owned(), ContentId::Git("0".repeat(40).into()))];
     case.past.image = Some(BuiltImage { from: RunRef::default(), prefix: "base/".into(), files });
     let report = case.check("docker buildx build .", &log(2, &[("[2/2] RUN cat /shared", "CACHED")]), None);
     assert_eq!(verdicts(&report), [(2, Verdict::Suspect), (3, Verdict::Suspect)]);

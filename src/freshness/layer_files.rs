@@ -214,7 +214,7 @@ impl Place<'_> {
             };
             compared.wrong.push(Wrong { path: file.path.to_owned(), why: why.to_owned(), older, held: file.is_there });
             if let Some(held) = file.held {
-                let on_disk = judge.state.listing.contents.get(file.path);
+                let on_disk = judge.state.listing.content(file.path);
                 compared.held.insert(file.path.to_owned(), held.named_as(on_disk));
             }
         }
@@ -254,10 +254,10 @@ impl Place<'_> {
                 continue;
             }
             let is_dirty = *difference == Difference::Dirty;
-            if !(is_dirty || *difference == Difference::OtherCommit) || state.listing.contents.contains_key(path) {
+            if !(is_dirty || *difference == Difference::OtherCommit) || state.listing.content(path).is_some() {
                 continue;
             }
-            let expected = state.reference.as_ref().and_then(|reference| reference.expected().get(&judge.full(path)));
+            let expected = state.reference.as_ref().and_then(|reference| reference.expected(&judge.full(path)));
             let Some(expected) = expected.filter(|entry| entry.is_blob() && !entry.is_link()) else {
                 continue;
             };
@@ -291,7 +291,7 @@ pub(super) fn anywhere(image: &Image, layer: usize, paths: &[&str], state: &Cont
     let judge = FileJudge { state, prefix: prefix(state) };
     let mut compared = Compared::default();
     let mut count: HashMap<&ContentId, usize> = HashMap::new();
-    for id in state.listing.contents.values() {
+    for id in state.listing.iter().filter_map(|(_, id)| id) {
         *count.entry(id).or_default() += 1;
     }
     let names = image.file_names(layer)?;
@@ -302,7 +302,7 @@ pub(super) fn anywhere(image: &Image, layer: usize, paths: &[&str], state: &Cont
             found = found.or(image.content_in(layer, &id, None)?.map(|place| (place, id)));
         }
         match found {
-            Some((_, ContentId::Git(id) | ContentId::Sha256(id))) if EMPTY.contains(&id.as_str()) => {}
+            Some((_, ContentId::Git(id) | ContentId::Sha256(id))) if EMPTY.contains(&&*id) => {}
             Some((place, id)) => {
                 compared.same.push(path.to_owned());
                 compared.places.insert(place);
@@ -318,8 +318,8 @@ pub(super) fn anywhere(image: &Image, layer: usize, paths: &[&str], state: &Cont
     let now: HashSet<String> = match asked.is_empty() {
         true => HashSet::new(),
         false => {
-            let committed = state.reference.iter().flat_map(|reference| reference.expected().values()).map(|entry| entry.id.clone());
-            let on_disk = count.keys().filter_map(|id| if let ContentId::Git(id) = id { Some(id.clone()) } else { None });
+            let committed = state.reference.iter().flat_map(|reference| reference.blobs());
+            let on_disk = count.keys().filter_map(|id| if let ContentId::Git(id) = id { Some(id.to_string()) } else { None });
             committed.chain(on_disk).collect()
         }
     };
@@ -327,7 +327,7 @@ pub(super) fn anywhere(image: &Image, layer: usize, paths: &[&str], state: &Cont
         let Some(path) = missing.get(&full).copied().filter(|_| !EMPTY.contains(&id.as_str()) && !now.contains(&id)) else {
             continue;
         };
-        let (id, name) = (ContentId::Git(id), path.rsplit('/').next());
+        let (id, name) = (ContentId::Git(id.into()), path.rsplit('/').next());
         if let Some(place) = image.content_in(layer, &id, name)?
             && compared.held.insert(path.to_owned(), id).is_none()
         {
@@ -436,11 +436,11 @@ impl FileJudge<'_> {
     fn agrees(&self, path: &str, content: &str, held: &FileId) -> bool {
         let state = self.state;
         let not_the_commit = matches!(state.differences.get(path), Some(Difference::OtherCommit | Difference::Old));
-        let on_disk = state.listing.contents.get(content).filter(|_| !not_the_commit);
+        let on_disk = state.listing.content(content).filter(|_| !not_the_commit);
         if on_disk.and_then(|id| held.is(id)) == Some(true) {
             return true;
         }
-        let blob = state.reference.as_ref().and_then(|reference| reference.expected().get(&self.full(content)));
+        let blob = state.reference.as_ref().and_then(|reference| reference.expected(&self.full(content)));
         if blob.is_some_and(|entry| held.is_blob(&entry.id) == Some(true)) {
             return true;
         }
@@ -456,20 +456,20 @@ impl FileJudge<'_> {
     /// What the file is to hold: what is on disk, what the commit has.
     fn expected(&self, path: &str) -> Vec<ContentId> {
         let not_the_commit = matches!(self.state.differences.get(path), Some(Difference::OtherCommit | Difference::Old));
-        let on_disk = self.state.listing.contents.get(path).filter(|_| !not_the_commit).cloned();
-        let blob = self.state.reference.as_ref().and_then(|reference| reference.expected().get(&self.full(path)));
-        let mut ids: Vec<ContentId> = on_disk.into_iter().chain(blob.map(|entry| ContentId::Git(entry.id.clone()))).collect();
+        let on_disk = self.state.listing.content(path).filter(|_| !not_the_commit).cloned();
+        let blob = self.state.reference.as_ref().and_then(|reference| reference.expected(&self.full(path)));
+        let mut ids: Vec<ContentId> = on_disk.into_iter().chain(blob.map(|entry| ContentId::Git(entry.id.into()))).collect();
         ids.dedup();
         ids
     }
 
     /// The name of a content of the image that is as it should be.
     fn name_of(&self, path: &str, held: &FileId) -> ContentId {
-        let on_disk = self.state.listing.contents.get(path);
-        let blob = self.state.reference.as_ref().and_then(|reference| reference.expected().get(&self.full(path)));
+        let on_disk = self.state.listing.content(path);
+        let blob = self.state.reference.as_ref().and_then(|reference| reference.expected(&self.full(path)));
         match on_disk {
             Some(id) if held.is(id) == Some(true) => id.clone(),
-            Some(id) if blob.is_none_or(|blob| held.is_blob(&blob.id) != Some(true)) => id.clone(),
+            Some(id) if blob.as_ref().is_none_or(|blob| held.is_blob(&blob.id) != Some(true)) => id.clone(),
             _ => held.named_as(on_disk),
         }
     }
@@ -495,7 +495,7 @@ impl FileJudge<'_> {
     }
 
     fn is_tracked(&self, path: &str) -> bool {
-        self.state.reference.as_ref().is_some_and(|reference| reference.expected().contains_key(&self.full(path)))
+        self.state.reference.as_ref().is_some_and(|reference| reference.tracks(&self.full(path)))
     }
 
     /// Says whether a file may have changed since the build read it, the log of the build itself perhaps.

@@ -14,7 +14,7 @@ use crate::finding::Confidence;
 
 use super::layer_files::Compared;
 use super::plan::Use;
-use super::sync::{Agreement, Held, Listing, Replayed};
+use super::sync::{Agreement, Held, HeldEntry, Listing, Replayed};
 use super::tree::{Difference, Reference};
 use super::verdict::{RunRef, Verdict};
 
@@ -152,14 +152,17 @@ fn judge_context(step: &Step, taken: &Use, state: &ContextState) -> Judged {
     if !misruled.is_empty() {
         return judge_misruled(misruled, state);
     }
+    let held = replayed.held.iter().map(|held| &held.entry.path);
     let by_image: Vec<String> =
-        replayed.held.keys().filter(|path| state.shown.get(*path) == Some(&false) && selects(taken, &links, path)).cloned().collect();
+        held.filter(|path| state.shown.get(*path) == Some(&false) && selects(taken, &links, path)).cloned().collect();
     if !by_image.is_empty() {
         return judge_shown(by_image, state);
     }
     let (mut blind, mut open, mut unread) = (Vec::new(), Vec::new(), Vec::new());
-    for (path, held) in &replayed.held {
-        let Some(disk) = state.listing.contents.get(path) else {
+    let mut next = 0;
+    for HeldEntry { entry, content: held } in replayed.held.iter().filter(|held| held.entry.has_content()) {
+        let path = &entry.path;
+        let Some(disk) = state.listing.content_near(path, &mut next) else {
             continue;
         };
         if !selects(taken, &links, path) {
@@ -225,7 +228,7 @@ pub(super) fn missing_source<'u>(taken: &'u Use, state: &ContextState) -> Option
         // What a link on the way leads to is listed under its own name.
         let through_link =
             || state.listing.entries.iter().any(|entry| entry.is_symlink() && clean.starts_with(&format!("{}/", entry.path)));
-        plain && !clean.is_empty() && clean != "." && !state.listing.entries.iter().any(here) && !through_link()
+        plain && !clean.is_empty() && clean != "." && !state.listing.iter().any(|(entry, _)| here(entry)) && !through_link()
     })
 }
 
@@ -239,7 +242,7 @@ fn is_product_of_another_commit(taken: &Use, links: &Option<CopySelection>, stat
     let Some(prefix) = reference.work.prefix(&state.root) else {
         return false;
     };
-    let tracked = |path: &str| reference.work.tree().contains_key([prefix.as_slice(), path.as_bytes()].concat().as_slice());
+    let tracked = |path: &str| reference.work.tracks(&[prefix.as_slice(), path.as_bytes()].concat());
     let mut files = state.listing.entries.iter().filter(|entry| entry.has_content() && selects(taken, links, &entry.path)).peekable();
     reference.work.head != *commit && files.peek().is_some() && files.all(|entry| !tracked(&entry.path))
 }

@@ -1,5 +1,7 @@
 //! What earlier runs left: the builder's copies, the baseline, the images.
 
+use std::sync::Arc;
+
 use crate::evidence::context::content::ContentId;
 
 use super::sync::Snapshot;
@@ -15,7 +17,7 @@ pub struct Copies {
     /// The copies.
     pub snapshots: Vec<Snapshot>,
     /// What was on disk then, by path: number of the file, time of its last change of status, content.
-    pub disk: Vec<(String, u64, i64, ContentId)>,
+    pub disk: Arc<Vec<(String, u64, i64, ContentId)>>,
 }
 
 /// An image that a recorded run built, with what its context held.

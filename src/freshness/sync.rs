@@ -7,6 +7,7 @@
 //! transfer say whether the computation still agrees with the builder.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::evidence::context::Entry;
 use crate::evidence::context::content::ContentId;
@@ -68,69 +69,168 @@ impl Held {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldEntry {
     /// Its listing.
-    pub entry: Entry,
+    pub entry: Arc<Entry>,
     /// Its content; [`Held::Unknown`] for what has none.
     pub content: Held,
 }
 
-/// One copy of a context in the builder, by path. Two builds at one time make two copies under one key.
-pub type Snapshot = BTreeMap<String, HeldEntry>;
+/// One copy of a context in the builder, in the order of paths. Two builds at one time make two copies under one key.
+///
+/// Copies are kept, compared and handed on many times, and a context can have many files: a clone shares them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    entries: Arc<Vec<HeldEntry>>,
+}
+
+impl Snapshot {
+    /// What is held at a path.
+    pub fn get(&self, path: &str) -> Option<&HeldEntry> {
+        self.near(path, &mut 0)
+    }
+
+    /// As [`Snapshot::get`]. `next` is where the last search ended: who asks in the order of paths has the answer at once.
+    fn near(&self, path: &str, next: &mut usize) -> Option<&HeldEntry> {
+        let held = match self.entries.get(*next) {
+            Some(held) if held.entry.path == path => *next,
+            _ => match self.entries.binary_search_by(|held| held.entry.path.as_str().cmp(path)) {
+                Ok(at) => at,
+                Err(at) => {
+                    *next = at;
+                    return None;
+                }
+            },
+        };
+        *next = held + 1;
+        self.entries.get(held)
+    }
+
+    /// All entries in the order of their paths.
+    pub fn iter(&self) -> impl Iterator<Item = &HeldEntry> {
+        self.entries.iter()
+    }
+
+    /// The same with the contents that are proved of some paths.
+    fn with(&self, proved: &HashMap<String, ContentId>) -> Self {
+        let mut corrected = self.clone();
+        for held in Arc::make_mut(&mut corrected.entries) {
+            if let Some(id) = proved.get(&held.entry.path).filter(|_| held.entry.has_content()) {
+                held.content = Held::Known(id.clone());
+            }
+        }
+        corrected
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl FromIterator<HeldEntry> for Snapshot {
+    fn from_iter<I: IntoIterator<Item = HeldEntry>>(entries: I) -> Self {
+        let mut entries: Vec<HeldEntry> = entries.into_iter().collect();
+        entries.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
+        // Names that are not UTF-8 can look the same.
+        entries.dedup_by(|later, earlier| {
+            let same = later.entry.path == earlier.entry.path;
+            if same {
+                std::mem::swap(later, earlier);
+            }
+            same
+        });
+        Self { entries: Arc::new(entries) }
+    }
+}
 
 /// A context as it is on disk.
 #[derive(Debug, Clone)]
 pub struct Listing {
     /// The entries in the order of the walk.
-    pub entries: Vec<Entry>,
-    /// What the files hold; a file that could not be read is missing.
-    pub contents: HashMap<String, ContentId>,
+    pub entries: Vec<Arc<Entry>>,
+    /// What each of them holds; `None` for what has no content, and for a file that could not be read.
+    contents: Vec<Option<ContentId>>,
+    /// The places of the entries in the order of their paths.
+    by_path: Vec<usize>,
     /// The sizes of its transfer.
     pub sizes: TransferSizes,
 }
 
 impl Listing {
-    /// Puts a listing together.
-    pub fn new(entries: Vec<Entry>, contents: HashMap<String, ContentId>) -> Self {
+    /// Puts a listing together of its entries and what each of them holds.
+    pub fn new(entries: Vec<Entry>, contents: Vec<Option<ContentId>>) -> Self {
         let sizes = TransferSizes::of(&entries);
-        Self { entries, contents, sizes }
+        let entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
+        let mut by_path: Vec<usize> = (0..entries.len()).collect();
+        by_path.sort_by(|a, b| entries[*a].path.cmp(&entries[*b].path));
+        Self { entries, contents, by_path, sizes }
     }
 
     /// Counts a file as empty, because its size at the time of the sync is not known. Gives its place in the walk.
     pub fn forget_size(&mut self, path: &str) -> Option<usize> {
         let at = self.entries.iter().position(|entry| entry.path == path && entry.has_content())?;
-        let mut entries = self.entries.clone();
+        let mut entries: Vec<Entry> = self.entries.iter().map(|entry| Entry::clone(entry)).collect();
         entries.get_mut(at)?.size = 0;
         self.sizes = TransferSizes::of(&entries);
         Some(at)
     }
 
-    /// What is on disk at a path, as the builder would hold it after reading it.
-    fn read(&self, entry: &Entry) -> Held {
-        self.contents.get(&entry.path).map_or(Held::Unknown, |id| Held::Known(id.clone()))
+    /// The entries with their contents, in the order of the walk.
+    pub fn iter(&self) -> impl Iterator<Item = (&Entry, Option<&ContentId>)> {
+        self.entries.iter().map(|entry| &**entry).zip(self.contents.iter().map(Option::as_ref))
+    }
+
+    /// What the file at a path holds.
+    pub fn content(&self, path: &str) -> Option<&ContentId> {
+        self.content_near(path, &mut 0)
+    }
+
+    /// As [`Listing::content`]. `next` is where the last search ended: who asks in the order of paths has the answer at once.
+    pub fn content_near(&self, path: &str, next: &mut usize) -> Option<&ContentId> {
+        let path_at = |at: &usize| self.entries.get(*at).map_or("", |entry| entry.path.as_str());
+        let place = match self.by_path.get(*next) {
+            Some(at) if path_at(at) == path => *next,
+            _ => self.by_path.binary_search_by(|at| path_at(at).cmp(path)).ok()?,
+        };
+        *next = place + 1;
+        self.contents.get(*self.by_path.get(place)?)?.as_ref()
+    }
+
+    /// The entries in the order of their paths, with what a builder would hold of each after reading it.
+    fn read(&self) -> impl Iterator<Item = (&Arc<Entry>, Held)> {
+        self.by_path.iter().filter_map(|at| {
+            let held = self.contents.get(*at)?.as_ref().map_or(Held::Unknown, |id| Held::Known(id.clone()));
+            Some((self.entries.get(*at)?, held))
+        })
     }
 
     /// The copy that a builder has after it read everything.
     pub fn fresh(&self) -> Snapshot {
-        self.entries.iter().map(|entry| (entry.path.clone(), HeldEntry { entry: entry.clone(), content: self.read(entry) })).collect()
+        self.read().map(|(entry, content)| HeldEntry { entry: entry.clone(), content }).collect()
     }
 
     /// Bytes of the transfer to a builder with this copy.
     pub fn predicted(&self, snapshot: &Snapshot) -> u64 {
-        let read = self.entries.iter().zip(&self.sizes.contents).filter(|(entry, _)| !is_kept(snapshot, entry));
+        let mut next = 0;
+        let read = self.entries.iter().zip(&self.sizes.contents).filter(|(entry, _)| !is_kept(snapshot, entry, &mut next));
         read.fold(self.sizes.listing, |sum, (_, size)| sum.saturating_add(*size))
     }
 
     /// The copy after the sync: what was listed the same is kept, the rest is read, what is not listed is gone.
     pub fn advance(&self, snapshot: &Snapshot) -> Snapshot {
-        let held = |entry: &Entry| match snapshot.get(&entry.path) {
-            Some(held) if held.entry.same_stat(entry) => held.content.clone(),
-            _ => self.read(entry),
-        };
-        self.entries.iter().map(|entry| (entry.path.clone(), HeldEntry { entry: entry.clone(), content: held(entry) })).collect()
+        let mut next = 0;
+        let held = self.read().map(|(entry, now)| {
+            let content = match snapshot.near(&entry.path, &mut next) {
+                Some(held) if held.entry.same_stat(entry) => held.content.clone(),
+                _ => now,
+            };
+            HeldEntry { entry: entry.clone(), content }
+        });
+        held.collect()
     }
 }
 
-fn is_kept(snapshot: &Snapshot, entry: &Entry) -> bool {
-    snapshot.get(&entry.path).is_some_and(|held| held.entry.same_stat(entry))
+fn is_kept(snapshot: &Snapshot, entry: &Entry, next: &mut usize) -> bool {
+    snapshot.near(&entry.path, next).is_some_and(|held| held.entry.same_stat(entry))
 }
 
 /// How the bytes of a transfer stand to the recorded builds.
@@ -152,7 +252,7 @@ pub struct Replayed {
     /// How the bytes stand to the record.
     pub agreement: Agreement,
     /// What the build saw of each file.
-    pub held: BTreeMap<String, Held>,
+    pub held: Snapshot,
     /// The copies under the key afterwards.
     pub after: Vec<Snapshot>,
     /// So many of them, from the first on, are what this build may have seen.
@@ -188,16 +288,10 @@ pub fn replay(copies: &[Snapshot], listing: &Listing, figure: Option<Figure>, be
         (true, true) => (Agreement::Unrecorded, vec![after_unrecorded(copies, listing, possible)]),
         (true, false) => (Agreement::Unchecked, vec![unknown(listing)]),
     };
-    let mut held: BTreeMap<String, Held> = BTreeMap::new();
-    for copy in &used {
-        for (path, entry) in copy.iter().filter(|(_, held)| held.entry.has_content()) {
-            let seen = match held.remove(path) {
-                Some(before) => before.or(entry.content.clone()),
-                None => entry.content.clone(),
-            };
-            held.insert(path.clone(), seen);
-        }
-    }
+    let held = match used.as_slice() {
+        [only] => only.clone(),
+        several => merged(several),
+    };
     let mut after: Vec<Snapshot> = Vec::new();
     let others = copies.iter().filter(|copy| match agreement {
         Agreement::Fits => !taken.iter().any(|taken| std::ptr::eq(*taken, *copy)),
@@ -239,11 +333,7 @@ pub fn correct(copies: &mut Vec<Snapshot>, used: usize, proved: &HashMap<String,
         copies.retain(agrees);
     }
     for copy in copies.iter_mut() {
-        for (path, id) in proved {
-            if let Some(held) = copy.get_mut(path).filter(|held| held.entry.has_content()) {
-                held.content = Held::Known(id.clone());
-            }
-        }
+        *copy = copy.with(proved);
     }
     for other in others {
         if !copies.contains(&other) {
@@ -253,29 +343,38 @@ pub fn correct(copies: &mut Vec<Snapshot>, used: usize, proved: &HashMap<String,
     copies.dedup();
 }
 
+/// What several copies hold: of each path every possibility.
+fn merged(copies: &[Snapshot]) -> Snapshot {
+    let mut held: BTreeMap<&str, HeldEntry> = BTreeMap::new();
+    for entry in copies.iter().flat_map(Snapshot::iter) {
+        held.entry(&entry.entry.path)
+            .and_modify(|before| before.content = before.content.clone().or(entry.content.clone()))
+            .or_insert_with(|| entry.clone());
+    }
+    held.into_values().collect()
+}
+
 /// The copy after builds that are not recorded: a file that is listed as it was recorded may have been read again or not.
 fn after_unrecorded(copies: &[Snapshot], listing: &Listing, figure: Option<Figure>) -> Snapshot {
     let most_read = figure.map_or(u64::MAX, |figure| figure.most.saturating_sub(listing.sizes.listing));
-    let mut copy = Snapshot::new();
-    for (entry, size) in listing.entries.iter().zip(&listing.sizes.contents) {
-        let now = listing.read(entry);
-        let recorded = copies.iter().filter(|copy| is_kept(copy, entry)).filter_map(|copy| copy.get(&entry.path));
+    let sizes = listing.by_path.iter().map(|at| listing.sizes.contents.get(*at).copied().unwrap_or_default());
+    let held = listing.read().zip(sizes).map(|((entry, now), size)| {
+        let recorded = copies.iter().filter_map(|copy| copy.get(&entry.path)).filter(|held| held.entry.same_stat(entry));
         let recorded = recorded.map(|held| held.content.clone()).reduce(Held::or);
         let content = match recorded {
             Some(recorded) => recorded.or(now),
-            None if *size <= most_read && !copies.is_empty() => now,
+            None if size <= most_read && !copies.is_empty() => now,
             // Listed before by a build that we do not know. With a time to the nanosecond it was this very file.
             None if entry.has_ordinary_mtime() && !copies.is_empty() => now,
             None => Held::Unknown,
         };
-        copy.insert(entry.path.clone(), HeldEntry { entry: entry.clone(), content });
-    }
-    copy
+        HeldEntry { entry: entry.clone(), content }
+    });
+    held.collect()
 }
 
 fn unknown(listing: &Listing) -> Snapshot {
-    let held = |entry: &Entry| HeldEntry { entry: entry.clone(), content: Held::Unknown };
-    listing.entries.iter().map(|entry| (entry.path.clone(), held(entry))).collect()
+    listing.read().map(|(entry, _)| HeldEntry { entry: entry.clone(), content: Held::Unknown }).collect()
 }
 
 #[cfg(test)]

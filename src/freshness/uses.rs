@@ -78,7 +78,8 @@ impl Judge<'_> {
             let baseline =
                 self.input.since.map(|since| RunRef { run: None, commit: Some(since.to_owned()) }).or_else(|| self.last_run.clone());
             let from = baseline.as_ref().and_then(|baseline| baseline.commit.clone());
-            let changed = from.and_then(|from: String| changed_since(reference.work.repository(), &reference.work, &from, &to, &prefix));
+            let changed = from
+                .and_then(|from: String| changed_since(reference.work.repository(), reference.work.status().ok()?, &from, &to, &prefix));
             if let Some(changed) = changed {
                 judged.files = select(taken, &taken_files(taken, &cwd), changed.iter().map(String::as_str));
                 judged.baseline = baseline;

@@ -162,7 +162,8 @@ impl History {
         let (path, link, disk, held) = (strings("path")?, strings("link")?, strings("content")?, strings("held")?);
         let (copy, mode, size, mtime) = (numbers("copy")?, numbers("mode")?, numbers("size")?, numbers("mtime_ns")?);
         let (inode, ctime) = (numbers("inode")?, numbers("ctime_ns")?);
-        let mut snapshots: BTreeMap<i64, Snapshot> = BTreeMap::new();
+        let mut snapshots: BTreeMap<i64, Vec<HeldEntry>> = BTreeMap::new();
+        let mut on_disk = Vec::new();
         for row in 0..frame.height() {
             let snapshot = snapshots.entry(copy.get(row)?).or_default();
             let name = path.get(row)?;
@@ -179,12 +180,13 @@ impl History {
                 ctime_ns: ctime.get(row).unwrap_or_default(),
             };
             if let Some(content) = disk.get(row).and_then(ContentId::parse) {
-                copies.disk.push((entry.path.clone(), entry.inode, entry.ctime_ns, content));
+                on_disk.push((entry.path.clone(), entry.inode, entry.ctime_ns, content));
             }
             let content = decode_held(held.get(row).unwrap_or_default());
-            snapshot.insert(entry.path.clone(), HeldEntry { entry, content });
+            snapshot.push(HeldEntry { entry: entry.into(), content });
         }
-        copies.snapshots = snapshots.into_values().collect();
+        copies.disk = on_disk.into();
+        copies.snapshots = snapshots.into_values().map(Snapshot::from_iter).collect();
         Some(copies)
     }
 }
@@ -217,7 +219,7 @@ impl Past for History {
             // Images of the first version are those of the key's context.
             None => self.context(&directory.join(path.file_name()?))?,
         };
-        let files = copies.disk.into_iter().map(|(path, _, _, content)| (path, content)).collect();
+        let files = copies.disk.iter().map(|(path, _, _, content)| (path.clone(), content.clone())).collect();
         Some(BuiltImage { from: RunRef { run: text("run"), commit: text("commit") }, prefix: text("prefix").unwrap_or_default(), files })
     }
 }
@@ -299,9 +301,11 @@ fn rows(sync: &SyncRecord) -> Vec<TreeRow<'_>> {
         if entries.is_empty() {
             rows.push(TreeRow { copy, path: "", held: None, disk: None });
         }
-        rows.extend(entries.iter().map(|(path, held)| {
+        let mut next = 0;
+        rows.extend(entries.iter().map(|held| {
+            let path = held.entry.path.as_str();
             // What was on disk goes with the copy of this sync, which is the first.
-            let disk = if copy == 0 { sync.listing.contents.get(path).map(ToString::to_string) } else { None };
+            let disk = if copy == 0 { sync.listing.content_near(path, &mut next).map(ToString::to_string) } else { None };
             TreeRow { copy, path, held: Some(held), disk }
         }));
     }

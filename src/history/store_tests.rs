@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::fs;
 use std::rc::Rc;
 
@@ -89,10 +88,10 @@ const KEY: &str = "buildx|default|node|context|app";
 
 fn sync(content: &str) -> SyncRecord {
     let entry = Entry { path: "src/x".into(), mode: 0o644, size: 3, mtime_ns: 5, link: String::new(), inode: 9, ctime_ns: 8 };
-    let id = ContentId::Git(content.to_owned());
-    let listing = Listing::new(vec![entry.clone()], HashMap::from([("src/x".to_owned(), id.clone())]));
-    let open = HeldEntry { entry, content: Held::OneOf(vec![id, ContentId::Sha256("b".into())]) };
-    let copies = vec![listing.fresh(), Snapshot::from([("src/x".to_owned(), open)]), Snapshot::new()];
+    let id = ContentId::Git(content.into());
+    let listing = Listing::new(vec![entry.clone()], vec![Some(id.clone())]);
+    let open = HeldEntry { entry: entry.into(), content: Held::OneOf(vec![id, ContentId::Sha256("b".into())]) };
+    let copies = vec![listing.fresh(), Snapshot::from_iter([open]), Snapshot::default()];
     SyncRecord {
         key: KEY.to_owned(),
         build: 0,
@@ -116,7 +115,7 @@ fn what_is_recorded_is_there_once() {
     let copies = history.copies(KEY).unwrap();
     assert_eq!(copies.snapshots, sync("bb").copies);
     assert_eq!(copies.from, RunRef { run: Some(two.run.run.clone()), commit: Some("commit-two".into()) });
-    assert_eq!(copies.disk, [("src/x".to_owned(), 9, 8, ContentId::Git("bb".into()))]);
+    assert_eq!(*copies.disk, [("src/x".to_owned(), 9, 8, ContentId::Git("bb".into()))]);
     assert_eq!(history.last_run().unwrap().run.as_deref(), Some(two.run.run.as_str()));
     assert!(History::open(dir.path(), "other").last_run().is_none());
     let image = history.image("base").unwrap();
@@ -287,7 +286,7 @@ fn each_image_has_the_context_of_its_own_build() {
     assert_eq!(history.copies(KEY).unwrap().snapshots, syncs[1].copies);
     for (name, prefix, content) in [("one", "a/", "aa"), ("two:1", "b/", "bb")] {
         let image = history.image(name).unwrap();
-        assert_eq!((image.prefix.as_str(), image.files), (prefix, vec![("src/x".to_owned(), ContentId::Git(content.to_owned()))]));
+        assert_eq!((image.prefix.as_str(), image.files), (prefix, vec![("src/x".to_owned(), ContentId::Git(content.into()))]));
     }
     assert!(history.image("three").is_none(), "nobody knows what it was made from");
     assert!(history.problems().is_empty());

@@ -57,7 +57,7 @@ impl Redactor {
 
     /// True where a look at the text suffices to say that neither it nor any part of it holds a secret.
     pub(crate) fn is_harmless(&self, text: &str) -> bool {
-        patterns::is_harmless(text) && !self.values.iter().any(|value| text.contains(value.as_str()))
+        patterns::is_harmless(text, &self.names) && !self.values.iter().any(|value| text.contains(value.as_str()))
     }
 
     /// Takes the secrets out of a text.

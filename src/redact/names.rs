@@ -65,6 +65,16 @@ const ABOUT: [&str; 36] = [
     "SOCK",
 ];
 
+/// The words of which one is in every name of a secret, and the words of which one ends every other such name.
+pub(super) fn anywhere() -> impl Iterator<Item = &'static str> {
+    SECRET.into_iter()
+}
+
+/// See [`anywhere`].
+pub(super) fn at_end() -> impl Iterator<Item = &'static str> {
+    SECRET_AT_END.into_iter().chain(SECRET_BEHIND_ANOTHER)
+}
+
 /// Words that make a key a harmless one: the key of a cache, of a table, of a public pair.
 const HARMLESS_KEY: [&str; 10] = ["CACHE", "BUST", "PUBLIC", "PUB", "PRIMARY", "FOREIGN", "SORT", "PARTITION", "HOST", "KEYBOARD"];
 

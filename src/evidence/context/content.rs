@@ -8,21 +8,25 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::Entry;
-use crate::evidence::git::{GitError, Repository, StatusKind, TreeEntry, bytes_to_path};
+use super::{
+    Entry,
+    work_tree::{WorkTree, is_gits, state},
+};
+use crate::evidence::git::{GitError, bytes_to_path};
 
 /// The name of a content. Two are comparable only if they are of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ContentId {
     /// The id of the blob that git makes of it.
-    Git(String),
+    Git(Arc<str>),
     /// SHA-256 of the bytes, in hexadecimal digits.
-    Sha256(String),
+    Sha256(Arc<str>),
     /// The file was not read; listing and times stand for the content (files below `.git`).
-    Stat(String),
+    Stat(Arc<str>),
 }
 
 impl ContentId {
@@ -39,9 +43,9 @@ impl ContentId {
     pub fn parse(text: &str) -> Option<Self> {
         let (kind, value) = text.split_once(':')?;
         match kind {
-            "git" => Some(Self::Git(value.to_owned())),
-            "sha256" => Some(Self::Sha256(value.to_owned())),
-            "stat" => Some(Self::Stat(value.to_owned())),
+            "git" => Some(Self::Git(value.into())),
+            "sha256" => Some(Self::Sha256(value.into())),
+            "stat" => Some(Self::Stat(value.into())),
             _ => None,
         }
     }
@@ -57,137 +61,51 @@ impl fmt::Display for ContentId {
     }
 }
 
-/// What git says of a work tree, asked once and used for every context in it.
-#[derive(Debug)]
-pub struct WorkTree {
-    repository: Repository,
-    root: PathBuf,
-    /// The commit that is checked out.
-    pub head: String,
-    tree: HashMap<Vec<u8>, TreeEntry>,
-    /// Paths that are not as HEAD has them, with what git says of them.
-    changed: HashMap<Vec<u8>, StatusKind>,
-}
-
-impl WorkTree {
-    /// Opens the work tree that holds `dir` and asks for its status.
-    ///
-    /// # Errors
-    /// As [`Repository::open`], [`Repository::head`], [`Repository::status`].
-    pub fn open(dir: &Path) -> Result<Self, GitError> {
-        let repository = Repository::open(dir)?;
-        let root = repository.root().ok_or(GitError::Bare)?.to_owned();
-        let head = repository.head()?;
-        // Two processes that take the most of the time here, side by side.
-        let (tree, status) = std::thread::scope(|scope| {
-            let status = scope.spawn(|| repository.status(false));
-            let tree = repository.tree_without_sizes(&head);
-            (tree, status.join())
-        });
-        let status = status.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        let tree = tree?.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
-        let mut changed = HashMap::new();
-        for entry in status {
-            if let StatusKind::Renamed { from } = &entry.kind {
-                changed.insert(from.clone(), entry.kind.clone());
-            }
-            changed.insert(entry.path, entry.kind);
-        }
-        Ok(Self { repository, root, head, tree, changed })
-    }
-
-    /// The repository.
-    pub fn repository(&self) -> &Repository {
-        &self.repository
-    }
-
-    /// The top of the work tree.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// The files of HEAD, by path from the top.
-    pub fn tree(&self) -> &HashMap<Vec<u8>, TreeEntry> {
-        &self.tree
-    }
-
-    /// The paths that are not as HEAD has them, and untracked ones.
-    pub fn changed(&self) -> &HashMap<Vec<u8>, StatusKind> {
-        &self.changed
-    }
-
-    /// The path of `dir` from the top, with a slash at its end unless it is the top; `None` where it is outside.
-    pub fn prefix(&self, dir: &Path) -> Option<Vec<u8>> {
-        let top = self.root.canonicalize().ok()?;
-        let dir = dir.canonicalize().ok()?;
-        let relative = dir.strip_prefix(top).ok()?;
-        let mut prefix = path_bytes(relative);
-        if !prefix.is_empty() {
-            prefix.push(b'/');
-        }
-        Some(prefix)
-    }
-
-    /// The blob that a file has at HEAD, if git finds the file unchanged.
-    pub fn clean_blob(&self, path: &[u8]) -> Option<&str> {
-        let entry = self.tree.get(path).filter(|entry| entry.is_blob())?;
-        (!self.changed.contains_key(path)).then_some(entry.id.as_str())
-    }
-}
-
-#[cfg(unix)]
-fn path_bytes(path: &Path) -> Vec<u8> {
-    use std::os::unix::ffi::OsStrExt;
-    path.as_os_str().as_bytes().to_vec()
-}
-
-#[cfg(not(unix))]
-fn path_bytes(path: &Path) -> Vec<u8> {
-    path.to_string_lossy().replace('\\', "/").into_bytes()
-}
-
 /// Names the contents of the files of a context.
 ///
 /// `known` gives the name of a file that an earlier run has read and that has not changed since by any sign that the file system
 /// gives; it spares reading. Directories and links get no name: their listing says everything. A file that cannot be read gets none.
+/// The names are in the order of the entries.
 pub fn identify(
     root: &Path,
     entries: &[Entry],
     tree: Option<&WorkTree>,
     known: &dyn Fn(&Entry) -> Option<ContentId>,
-) -> HashMap<String, ContentId> {
+) -> Vec<Option<ContentId>> {
     let prefix = tree.and_then(|tree| tree.prefix(root));
     let tree = tree.filter(|_| prefix.is_some());
     let prefix = prefix.unwrap_or_default();
-    let mut found = HashMap::with_capacity(entries.len());
-    let mut to_read: Vec<&Entry> = Vec::new();
-    for entry in entries.iter().filter(|entry| entry.has_content()) {
-        if entry.path.split('/').any(|part| part == ".git") {
+    let mut found = vec![None; entries.len()];
+    let mut to_read: Vec<(&Entry, &mut Option<ContentId>)> = Vec::new();
+    let (mut full, mut next) = (prefix.clone(), 0);
+    for (entry, place) in entries.iter().zip(&mut found).filter(|(entry, _)| entry.has_content()) {
+        if is_gits(&entry.path) {
             // Git's own files change under our eyes, and are not what anybody asks for.
             let id = format!("{}-{}-{}-{}", entry.size, entry.mtime_ns, entry.ctime_ns, entry.inode);
-            found.insert(entry.path.clone(), ContentId::Stat(id));
+            *place = Some(ContentId::Stat(id.into()));
             continue;
         }
-        let full = [prefix.as_slice(), entry.path.as_bytes()].concat();
-        if let Some(id) = tree.and_then(|tree| tree.clean_blob(&full)) {
-            found.insert(entry.path.clone(), ContentId::Git(id.to_owned()));
+        full.truncate(prefix.len());
+        full.extend_from_slice(entry.path.as_bytes());
+        if let Some(id) = tree.and_then(|tree| tree.clean_blob(&full, entry, &mut next)) {
+            *place = Some(ContentId::Git(id.into()));
         } else if let Some(id) = known(entry).filter(|id| matches!(id, ContentId::Git(_)) == tree.is_some()) {
-            found.insert(entry.path.clone(), id);
+            *place = Some(id);
         } else {
-            to_read.push(entry);
+            to_read.push((entry, place));
         }
     }
     if let Some(tree) = tree.filter(|_| !to_read.is_empty()) {
-        let paths: Vec<_> = to_read.iter().map(|entry| [prefix.as_slice(), entry.path.as_bytes()].concat()).collect();
-        if let Ok(ids) = tree.repository.hash_files(&paths) {
-            for (entry, id) in to_read.drain(..).zip(ids) {
-                found.insert(entry.path.clone(), ContentId::Git(id));
+        let files: Vec<_> = to_read.iter().map(|(entry, _)| ([prefix.as_slice(), entry.path.as_bytes()].concat(), state(entry))).collect();
+        if let Ok(ids) = tree.blobs(&files) {
+            for ((_, place), id) in to_read.drain(..).zip(ids) {
+                *place = Some(ContentId::Git(id.into()));
             }
         }
     }
-    for entry in to_read {
+    for (entry, place) in to_read {
         if let Ok(digest) = sha256_file(&root.join(&entry.path)) {
-            found.insert(entry.path.clone(), ContentId::Sha256(digest));
+            *place = Some(ContentId::Sha256(digest.into()));
         }
     }
     found
@@ -231,9 +149,16 @@ pub fn old_versions(tree: &WorkTree, files: &[(Vec<u8>, String)], depth: usize) 
     if files.is_empty() {
         return Ok(HashSet::new());
     }
+    // What is nowhere in the repository was in no commit. Most edits are such, and to go through the history takes longer than all else.
+    let ids: Vec<&str> = files.iter().map(|(_, id)| id.as_str()).collect();
+    let existing = tree.repository().existing(&ids)?;
+    let files: Vec<_> = files.iter().filter(|(_, id)| existing.as_ref().is_none_or(|existing| existing.contains(id))).collect();
+    if files.is_empty() {
+        return Ok(HashSet::new());
+    }
     let wanted: HashMap<&[u8], &str> = files.iter().map(|(path, id)| (path.as_slice(), id.as_str())).collect();
     let paths: Vec<Vec<u8>> = files.iter().map(|(path, _)| path.clone()).collect();
-    let past = tree.repository.past_blobs(&tree.head, &paths, depth)?;
+    let past = tree.repository().past_blobs(&tree.head, &paths, depth)?;
     Ok(past.into_iter().filter(|(path, blob)| wanted.get(path.as_slice()) == Some(&blob.as_str())).map(|(path, _)| path).collect())
 }
 

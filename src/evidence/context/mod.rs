@@ -5,12 +5,13 @@
 //! are never listed; a second name of a file (hard link) is listed as a link to the first. The root itself is not listed.
 //!
 //! [`follow`] says which paths a build follows, [`transfer`] how many bytes the listing and the contents take on the wire,
-//! [`content`] what the files hold, [`survey`] counts within bounds what would be sent.
+//! [`content`] what the files hold, [`work_tree`] which of them are as the commit has them, [`survey`] counts within bounds what would be sent.
 
 pub mod content;
 pub mod follow;
 pub mod survey;
 pub mod transfer;
+pub mod work_tree;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

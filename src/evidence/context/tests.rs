@@ -1,7 +1,8 @@
 use std::fs;
 
-use super::content::{ContentId, WorkTree, identify, old_versions};
+use super::content::{ContentId, identify, old_versions};
 use super::transfer::TransferSizes;
+use super::work_tree::WorkTree;
 use super::*;
 
 fn tree(files: &[&str]) -> tempfile::TempDir {
@@ -85,9 +86,13 @@ fn git(dir: &Path, args: &[&str]) {
 }
 
 fn ids(dir: &Path) -> HashMap<String, ContentId> {
-    let tree = WorkTree::open(dir).unwrap();
+    let tree = WorkTree::open(dir, &[]).unwrap();
     let entries = list(dir, &IgnoreRules::parse(b".git").unwrap(), None).unwrap();
-    identify(dir, &entries, Some(&tree), &|_| None)
+    named(&entries, identify(dir, &entries, Some(&tree), &|_| None))
+}
+
+fn named(entries: &[Entry], contents: Vec<Option<ContentId>>) -> HashMap<String, ContentId> {
+    entries.iter().zip(contents).filter_map(|(entry, content)| Some((entry.path.clone(), content?))).collect()
 }
 
 #[test]
@@ -105,7 +110,7 @@ fn contents_are_named_by_their_blobs() {
     assert_eq!(dirty["one"], clean["one"]);
     assert_eq!(dirty["new"], clean["one"]);
     assert_eq!(dirty["two"].same(&clean["two"]), Some(false));
-    let tree = WorkTree::open(root).unwrap();
+    let tree = WorkTree::open(root, &[]).unwrap();
     let id = |content: &ContentId| content.to_string().strip_prefix("git:").unwrap().to_owned();
     git(root, &["add", "."]);
     git(root, &["commit", "-qm", "b"]);
@@ -113,7 +118,7 @@ fn contents_are_named_by_their_blobs() {
     let back = ids(&app);
     assert_eq!(back["two"], clean["two"]);
     let files = [(b"app/two".to_vec(), id(&back["two"])), (b"app/one".to_vec(), id(&dirty["two"]))];
-    let now = WorkTree::open(root).unwrap();
+    let now = WorkTree::open(root, &[]).unwrap();
     assert_eq!(old_versions(&now, &files, 50).unwrap(), [b"app/two".to_vec()].into());
     assert_ne!(now.head, tree.head);
 }
@@ -136,10 +141,11 @@ fn line_ends_that_git_converts_are_no_difference() {
 fn without_git_the_bytes_name_the_content() {
     let dir = tree(&["a", "b/a"]);
     let entries = list(dir.path(), &IgnoreRules::default(), None).unwrap();
-    let ids = identify(dir.path(), &entries, None, &|_| None);
+    let ids = named(&entries, identify(dir.path(), &entries, None, &|_| None));
     assert!(ids["a"].to_string().starts_with("sha256:"));
     assert_eq!(ContentId::parse(&ids["a"].to_string()).as_ref(), Some(&ids["a"]));
     assert_eq!(ids["a"].same(&ContentId::Git("00".into())), None);
     let told = identify(dir.path(), &entries, None, &|entry| (entry.path == "a").then(|| ContentId::Sha256("x".into())));
+    let told = named(&entries, told);
     assert_eq!(told["a"], ContentId::Sha256("x".into()));
 }

@@ -24,7 +24,7 @@ impl FileId {
     pub fn is(&self, id: &ContentId) -> Option<bool> {
         match id {
             ContentId::Git(id) => self.is_blob(id),
-            ContentId::Sha256(digest) => Some(hex(&self.sha256) == *digest),
+            ContentId::Sha256(digest) => Some(hex(&self.sha256) == **digest),
             ContentId::Stat(_) => None,
         }
     }
@@ -37,8 +37,8 @@ impl FileId {
     /// Its name, of the kind of another one; git's where that other is not known.
     pub fn named_as(&self, other: Option<&ContentId>) -> ContentId {
         match other {
-            Some(ContentId::Sha256(_)) => ContentId::Sha256(hex(&self.sha256)),
-            _ => ContentId::Git(self.git()),
+            Some(ContentId::Sha256(_)) => ContentId::Sha256(hex(&self.sha256).into()),
+            _ => ContentId::Git(self.git().into()),
         }
     }
 
@@ -246,7 +246,7 @@ impl Contents {
     }
 
     pub(super) fn has_blob(&self, id: &str) -> bool {
-        self.with_content(&ContentId::Git(id.to_owned())).next().is_some()
+        self.with_content(&ContentId::Git(id.into())).next().is_some()
     }
 }
 

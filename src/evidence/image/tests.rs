@@ -101,7 +101,7 @@ fn one_archive_can_hold_several_images_that_share_layers() {
 fn names_of_content_are_those_of_git() {
     assert_eq!(git(b"hello\n"), "ce013625030ba8dba906f756967f9e9ca394464a");
     let id = FileId::of(&b"x"[..], 1).unwrap();
-    assert_eq!(id.is(&ContentId::Git("0".repeat(64))), None);
+    assert_eq!(id.is(&ContentId::Git("0".repeat(64).into())), None);
 }
 
 #[test]
@@ -146,10 +146,13 @@ fn times_digests_and_contents_of_layers() {
     assert!(image.diff_id(0).unwrap().starts_with("sha256:") && image.diff_id(1).is_none());
     let clones = image.clones(0).unwrap();
     assert_eq!(clones, ["/b.git", "/d", "/l"].map(|dir| (dir.to_owned(), commit.to_owned())));
-    let text = ContentId::Git(git(b"text"));
+    let text = ContentId::Git(git(b"text").into());
     assert_eq!(image.content_in(0, &text, None).unwrap().as_deref(), Some("e/x.txt"));
     assert_eq!(image.content_in(0, &text, Some("y.txt")).unwrap(), None);
-    assert_eq!(image.content_in(0, &ContentId::Sha256(testing::sha256(b"text")), Some("x.txt")).unwrap().as_deref(), Some("e/x.txt"));
+    assert_eq!(
+        image.content_in(0, &ContentId::Sha256(testing::sha256(b"text").into()), Some("x.txt")).unwrap().as_deref(),
+        Some("e/x.txt")
+    );
     assert!(image.file_names(0).unwrap().contains("x.txt"));
     // Go's zero time, and that of builds that are to be the same each time, say nothing.
     for time in ["0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "yesterday"] {
