@@ -1,8 +1,10 @@
 //! The ledger's directories and files: their names, how one is published, how a partition is listed.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
 
 use jiff::Timestamp;
 use polars::prelude::*;
@@ -40,6 +42,9 @@ impl Table {
 
 /// What the names of files begin with that hold many runs.
 pub(super) const FOLDED_PREFIX: &str = "month-";
+
+/// What the names of files begin with that name the runs which are being removed.
+const REMOVAL_PREFIX: &str = ".removing-";
 
 /// The name of the file that folds lock.
 pub(super) const LOCK: &str = ".folding";
@@ -134,7 +139,12 @@ pub(super) fn generation(directory: &Path) -> String {
 
 /// Says that a fold is published.
 pub(super) fn set_generation(directory: &Path, text: &str) -> Result<(), HistoryError> {
-    let path = directory.join(GENERATION);
+    write_text(directory, GENERATION, text)
+}
+
+/// Writes a small text beside the tables, whole or not at all; what was there under this name is replaced.
+pub(super) fn write_text(directory: &Path, name: &str, text: &str) -> Result<(), HistoryError> {
+    let path = directory.join(name);
     let unusable = |cause| HistoryError::Io { path: path.clone(), cause };
     let mut file = temporary(directory).map_err(unusable)?;
     file.write_all(text.as_bytes()).map_err(unusable)?;
@@ -158,15 +168,30 @@ fn sync(directory: &Path) {
 
 /// A new name for a file of folded runs.
 pub(super) fn folded_name(now: Timestamp) -> String {
+    format!("{FOLDED_PREFIX}{}", unique(now))
+}
+
+/// A new name for a file that says which runs are being removed.
+pub(super) fn removal_name(now: Timestamp) -> String {
+    format!("{REMOVAL_PREFIX}{}", unique(now))
+}
+
+/// True for [`removal_name`]s.
+pub(super) fn is_removal(name: &str) -> bool {
+    name.starts_with(REMOVAL_PREFIX)
+}
+
+/// A text that sorts by time and that no other process makes.
+fn unique(now: Timestamp) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{FOLDED_PREFIX}{:020}-{:08x}-{number}", now.as_nanosecond(), std::process::id())
+    format!("{:020}-{:08x}-{number}", now.as_nanosecond(), std::process::id())
 }
 
-/// True for the names of the files beside the tables that folding needs.
+/// True for the names of the files beside the tables that folding and removing need.
 pub(super) fn is_own_mark(name: &str) -> bool {
-    name == GENERATION || name == LOCK
+    name == GENERATION || name == LOCK || is_removal(name)
 }
 
 /// True for the names of files that are being written.
@@ -206,24 +231,68 @@ pub fn publish_large(path: &Path, frame: &mut DataFrame, row_group: usize) -> Re
 
 /// Reads a file of the ledger, all of it or those of the columns that it has, and its version in any case. `None` where it is gone.
 pub fn read(path: &Path, columns: Option<&[&str]>) -> Result<Option<DataFrame>, HistoryError> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(HistoryError::Io { path: path.to_owned(), cause }),
-    };
-    let damaged = |message: String| HistoryError::Damaged { path: path.to_owned(), message };
-    // Polars panics on some files that are no Parquet within: such a file is damaged, and no more than that.
-    let frame = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decoded(file, columns)));
-    let frame = frame.map_err(|_| damaged("its pages are broken".to_owned()))?.map_err(|error| damaged(short(&error.to_string())))?;
-    let versions = frame.column("schema_version").and_then(|column| column.i32().map(Int32Chunked::max));
-    let version = versions.map_err(|_| damaged("it is no file of bklog: it has no schema_version".to_owned()))?;
-    match version {
-        Some(found) if found > SCHEMA_VERSION => Err(HistoryError::Newer { path: path.to_owned(), found }),
-        _ => Ok(Some(frame)),
+    let Some(file) = open(path)? else { return Ok(None) };
+    guarded(path, || decoded(file, columns, None)).and_then(|(frame, _)| of_our_version(path, frame)).map(Some)
+}
+
+/// Gives the rows of a file group by group, so that memory stays small whatever the size of the file. False where it is gone.
+pub fn read_groups(path: &Path, columns: &[&str], mut each: impl FnMut(DataFrame)) -> Result<bool, HistoryError> {
+    let Some(file) = open(path)? else { return Ok(false) };
+    let mut group = 0;
+    loop {
+        let file = file.try_clone().map_err(|cause| HistoryError::Io { path: path.to_owned(), cause })?;
+        let (frame, groups) = guarded(path, || decoded(file, Some(columns), Some(group)))?;
+        each(of_our_version(path, frame)?);
+        group += 1;
+        if group >= groups {
+            return Ok(true);
+        }
     }
 }
 
-fn decoded(file: fs::File, columns: Option<&[&str]>) -> PolarsResult<DataFrame> {
+fn open(path: &Path) -> Result<Option<fs::File>, HistoryError> {
+    match fs::File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(HistoryError::Io { path: path.to_owned(), cause }),
+    }
+}
+
+fn of_our_version(path: &Path, frame: DataFrame) -> Result<DataFrame, HistoryError> {
+    let versions = frame.column("schema_version").and_then(|column| column.i32().map(Int32Chunked::max));
+    let foreign = "it is no file of bklog: it has no schema_version".to_owned();
+    match versions.map_err(|_| HistoryError::Damaged { path: path.to_owned(), message: foreign })? {
+        Some(found) if found > SCHEMA_VERSION => Err(HistoryError::Newer { path: path.to_owned(), found }),
+        _ => Ok(frame),
+    }
+}
+
+thread_local! {
+    /// True while a file is decoded whose panics are told otherwise.
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Decodes a file. Polars panics on some files that are no Parquet within: such a file is damaged, and no more than that, so that the
+/// message of the panic is not printed either.
+fn guarded<T>(path: &Path, decode: impl FnOnce() -> PolarsResult<T>) -> Result<T, HistoryError> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IS_GUARDED.get() {
+                usual(panic);
+            }
+        }));
+    });
+    IS_GUARDED.set(true);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode));
+    IS_GUARDED.set(false);
+    let damaged = |message: String| HistoryError::Damaged { path: path.to_owned(), message };
+    result.map_err(|_| damaged("its pages are broken".to_owned()))?.map_err(|error| damaged(short(&error.to_string())))
+}
+
+/// Decodes a file or one of its row groups, and says how many of these it has.
+fn decoded(file: fs::File, columns: Option<&[&str]>, group: Option<usize>) -> PolarsResult<(DataFrame, usize)> {
     let mut reader = ParquetReader::new(file).read_parallel(ParallelStrategy::None);
     if let Some(columns) = columns {
         let schema = reader.schema()?;
@@ -231,7 +300,15 @@ fn decoded(file: fs::File, columns: Option<&[&str]>) -> PolarsResult<DataFrame> 
         let there = others.chain(&["schema_version"]).filter(|column| schema.contains(column));
         reader = reader.with_columns(Some(there.map(|column| (*column).to_owned()).collect()));
     }
-    reader.finish()
+    let whole = reader.get_metadata()?.clone();
+    let groups = whole.row_groups.len();
+    if let (Some(group), 2..) = (group, groups) {
+        let mut part = (*whole).clone();
+        part.row_groups = whole.row_groups.get(group).cloned().into_iter().collect();
+        part.num_rows = part.row_groups.iter().map(|group| group.num_rows()).sum();
+        reader.set_metadata(Arc::new(part));
+    }
+    Ok((reader.finish()?, groups))
 }
 
 /// The first line of what polars says, which can go on for pages.

@@ -57,7 +57,7 @@ impl Fold {
 }
 
 impl History {
-    /// Folds every month of the selection's projects that has more than one file.
+    /// Folds every month of the selection's projects that has more than one file, and removes what builders held long ago.
     ///
     /// # Errors
     /// A directory that cannot be written, or a file of a newer program.
@@ -66,6 +66,7 @@ impl History {
         for partition in files::partitions(self.root(), Table::Runs, selection) {
             done.add(self.fold(&partition)?);
         }
+        self.prune_all()?;
         Ok(done)
     }
 
@@ -86,6 +87,7 @@ impl History {
 
     /// Folds one month in all tables.
     fn fold(&self, partition: &Partition) -> Result<Fold, HistoryError> {
+        self.complete_removals(partition)?;
         let whole = self.run_ids(partition)?;
         let mut done = Fold { runs: whole.len(), ..Fold::default() };
         for table in Table::ALL {
@@ -210,9 +212,7 @@ pub(super) fn together(frames: Vec<DataFrame>) -> Result<DataFrame, HistoryError
 /// The right to fold a partition, for as long as it is kept; `None` where somebody else has it. The system takes it back from a process
 /// that is killed.
 pub(super) fn lock(directory: &Path) -> Result<Option<fs::File>, HistoryError> {
-    let path = directory.join(files::LOCK);
-    let opened = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = opened.map_err(|cause| HistoryError::Io { path: path.clone(), cause })?;
+    let file = lock_file(directory)?;
     match file.try_lock() {
         Err(fs::TryLockError::WouldBlock) => Ok(None),
         // Some file systems know no locks: two folds at once are no harm there either, see above.
@@ -220,18 +220,35 @@ pub(super) fn lock(directory: &Path) -> Result<Option<fs::File>, HistoryError> {
     }
 }
 
+/// Waits for who has the lock, and keeps it from others who would, for as long as it is kept; any number share it.
+pub(super) fn shared_lock(directory: &Path) -> Result<fs::File, HistoryError> {
+    fs::create_dir_all(directory).map_err(|cause| HistoryError::Io { path: directory.to_owned(), cause })?;
+    let file = lock_file(directory)?;
+    // Some file systems know no locks.
+    let _ = file.lock_shared();
+    Ok(file)
+}
+
+fn lock_file(directory: &Path) -> Result<fs::File, HistoryError> {
+    let path = directory.join(files::LOCK);
+    let opened = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    opened.map_err(|cause| HistoryError::Io { path, cause })
+}
+
 /// Removes what killed writers left.
 fn remove_abandoned(directory: &Path) {
-    let old = |path: &Path| {
-        let changed = fs::metadata(path).and_then(|file| file.modified()).ok();
-        changed.and_then(|changed| SystemTime::now().duration_since(changed).ok()).is_some_and(|age| age > ABANDONED)
-    };
     for name in files::names(directory) {
         let path = directory.join(&name);
-        if files::is_temporary(&name) && old(&path) {
+        if files::is_temporary(&name) && is_abandoned(&path) {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Whether a file is so old that its writer must be gone.
+pub(super) fn is_abandoned(path: &Path) -> bool {
+    let changed = fs::metadata(path).and_then(|file| file.modified()).ok();
+    changed.and_then(|changed| SystemTime::now().duration_since(changed).ok()).is_some_and(|age| age > ABANDONED)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use polars::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::files::{self, Table, digest, publish};
+use super::fold::shared_lock;
 use super::frames::{Columns, frame, times};
 use super::rows::{RunRow, Selection};
 use super::store::{MAX_TRIED, SCHEMA_VERSION, log_of};
@@ -111,15 +112,19 @@ impl History {
                 let tree = tree_name(sync, &rows);
                 // Most builds find their context as the last one left it: what it held is written once, and runs name it.
                 let place = tree_path(&directory, &tree);
+                let lock = shared_lock(&directory)?;
                 if !place.exists() {
                     publish(&place, &mut tree_frame(sync, &rows)?)?;
                 }
                 publish(&directory.join(&name), &mut context_frame(run, sync, recorded_ns, &tree)?)?;
+                drop(lock);
+                self.prune(&directory)?;
             }
         }
         for (image, sync) in images(run, syncs) {
-            let target = self.root().join("images").join(format!("name={}", digest(&image_name::tagged(&image)))).join(&name);
-            publish(&target, &mut image_frame(run, &image, sync)?)?;
+            let directory = self.root().join("images").join(format!("name={}", digest(&image_name::tagged(&image))));
+            publish(&directory.join(&name), &mut image_frame(run, &image, sync)?)?;
+            self.prune(&directory)?;
         }
         Ok(())
     }

@@ -58,10 +58,11 @@ impl History {
 
     /// The rows of a partition, every run once, whatever is folded meanwhile; only of runs that were recorded to their end.
     pub(super) fn frames(&self, table: Table, partition: &Partition, columns: Option<&[&str]>) -> Result<Vec<DataFrame>, HistoryError> {
-        let whole = self.whole_runs(table, partition)?;
+        let removed = self.removed(partition)?;
         self.settled(&partition.directory(self.root(), table), |files| {
             let mut frames = Vec::new();
-            let mut seen = HashSet::new();
+            let unfinished = self.unfinished(table, partition, files)?;
+            let mut seen = removed.clone();
             let alone = files.single.is_empty() && files.folded.len() == 1;
             for path in &files.folded {
                 let Some(frame) = self.readable(path, columns)? else { continue };
@@ -71,66 +72,30 @@ impl History {
                 }
                 frames.push(frame);
             }
-            frames.extend(self.singles(files, &seen, whole.as_ref(), columns)?);
+            for (path, run) in &files.single {
+                if !seen.contains(run) && !unfinished.contains(run) {
+                    frames.extend(self.readable(path, columns)?);
+                }
+            }
             Ok(frames)
         })
     }
 
-    /// The same as queries that have not run yet: a file of folded runs is read only as far as a query needs it.
-    /// They must run before the partition is settled (see [`History::settled`]). With `but_first` those of the first folded file are left
-    /// out, because the caller knows what it holds.
-    pub(super) fn pieces(
-        &self,
-        files: &files::Files,
-        whole: Option<&HashSet<String>>,
-        columns: &[&str],
-        but_first: bool,
-    ) -> Result<Vec<LazyFrame>, HistoryError> {
-        let mut pieces = Vec::new();
-        let mut seen = HashSet::new();
-        for path in &files.folded {
-            let last = files.single.is_empty() && Some(path) == files.folded.last();
-            if !seen.is_empty() {
-                let Some(frame) = self.readable(path, Some(columns))? else { continue };
-                let frame = without(frame, &seen);
-                seen.extend(run_set(&frame));
-                pieces.push(frame.lazy());
-                continue;
-            }
-            // Newer files are refused and broken ones left out before the query runs.
-            let Some(frame) = self.readable(path, Some(if last { &["schema_version"] } else { &["run"] }))? else { continue };
-            if !last {
-                seen.extend(run_set(&frame));
-            }
-            if but_first && Some(path) == files.folded.first() {
-                continue;
-            }
-            let scan =
-                path.to_str().map(|path| LazyFrame::scan_parquet(path.into(), ScanArgsParquet { glob: false, ..Default::default() }));
-            match scan {
-                Some(Ok(scan)) => pieces.push(scan),
-                _ => pieces.extend(self.readable(path, Some(columns))?.map(IntoLazy::lazy)),
-            }
+    /// The runs with a file of their own that were not recorded to their end: those that the runs table, which is written last, does not
+    /// have. What is folded is whole.
+    pub(super) fn unfinished(&self, table: Table, partition: &Partition, files: &files::Files) -> Result<HashSet<String>, HistoryError> {
+        if table == Table::Runs || files.single.is_empty() {
+            return Ok(HashSet::new());
         }
-        let mut small: Option<DataFrame> = None;
-        for frame in self.singles(files, &seen, whole, Some(columns))? {
-            match &mut small {
-                None => small = Some(frame),
-                // Rows of one schema are one query.
-                Some(all) => {
-                    if all.schema() != frame.schema() || all.vstack_mut(&frame).is_err() {
-                        pieces.push(frame.lazy());
-                    }
-                }
-            }
+        let mut missing: HashSet<String> = files.single.iter().map(|(_, run)| run.clone()).collect();
+        for (_, run) in files::list(&partition.directory(self.root(), Table::Runs)).single {
+            missing.remove(&run);
         }
-        pieces.extend(small.map(IntoLazy::lazy));
-        Ok(pieces)
-    }
-
-    /// The runs of which a table has everything: those of the runs table, which is written last and read first.
-    pub(super) fn whole_runs(&self, table: Table, partition: &Partition) -> Result<Option<HashSet<String>>, HistoryError> {
-        if table == Table::Runs { Ok(None) } else { self.run_ids(partition).map(Some) }
+        if !missing.is_empty() {
+            let whole = self.run_ids(partition)?;
+            missing.retain(|run| !whole.contains(run));
+        }
+        Ok(missing)
     }
 
     /// Reads a partition until it was not folded meanwhile.
@@ -144,22 +109,6 @@ impl History {
                 return Ok(result);
             }
         }
-    }
-
-    fn singles(
-        &self,
-        files: &files::Files,
-        seen: &HashSet<String>,
-        whole: Option<&HashSet<String>>,
-        columns: Option<&[&str]>,
-    ) -> Result<Vec<DataFrame>, HistoryError> {
-        let mut frames = Vec::new();
-        for (path, run) in &files.single {
-            if !seen.contains(run) && whole.is_none_or(|whole| whole.contains(run)) {
-                frames.extend(self.readable(path, columns)?);
-            }
-        }
-        Ok(frames)
     }
 
     /// The runs of a partition that were recorded to their end.
@@ -229,8 +178,13 @@ impl History {
     pub(super) fn readable(&self, path: &Path, columns: Option<&[&str]>) -> Result<Option<DataFrame>, HistoryError> {
         // Duplicates are told by the run, so that column is read in any case.
         let columns = columns.map(|columns| if columns.contains(&"run") { columns.to_vec() } else { [columns, &["run"]].concat() });
-        match files::read(path, columns.as_deref()) {
-            Ok(frame) => Ok(frame),
+        self.noted_unless_newer(files::read(path, columns.as_deref())).map(Option::flatten)
+    }
+
+    /// What was read. A damaged file is noted and gives `None`; one of a newer program is an error.
+    pub(super) fn noted_unless_newer<T>(&self, read: Result<T, HistoryError>) -> Result<Option<T>, HistoryError> {
+        match read {
+            Ok(read) => Ok(Some(read)),
             Err(newer @ HistoryError::Newer { .. }) => Err(newer),
             Err(error) => {
                 self.note(&error);
