@@ -24,9 +24,6 @@ const ALL: Selection = Selection { project: None, since: None, until: None, bran
 const PROJECTS: usize = 20;
 const MONTHS: i64 = 24;
 const STEPS: usize = 40;
-/// 2024-01-01T00:00:00Z
-const BEGIN: i64 = 1_704_067_200;
-const MONTH: i64 = 2_629_746;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -230,9 +227,15 @@ fn make(dir: &Path, builds: usize) {
     for project in 0..PROJECTS {
         let history = History::open(dir, "");
         for month in 0..MONTHS {
+            // Calendar months, as folding leaves one file of each.
+            let first = |month: i64| {
+                let (year, month) = (2024 + month / 12, month % 12 + 1);
+                format!("{year}-{month:02}-01T00:00:00Z").parse::<Timestamp>().unwrap().as_second()
+            };
+            let (begin, length) = (first(month), first(month + 1) - first(month));
             let runs: Vec<RunRows> = (0..each)
                 .map(|run| {
-                    let at = BEGIN + MONTH * month + MONTH * run as i64 / each as i64;
+                    let at = begin + length * run as i64 / each as i64;
                     one_run(&format!("project-{project}"), &["app"], at, project * 1_000_000_000 + run, 1.0, &mut numbers)
                 })
                 .collect();

@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Cursor, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
 use jiff::Timestamp;
+use polars::io::mmap::MmapBytesReader;
 use polars::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -199,6 +200,9 @@ pub(super) fn is_temporary(name: &str) -> bool {
     name.starts_with(".writing-")
 }
 
+/// Files of up to so many rows are not compressed.
+const FEW_ROWS: usize = 256;
+
 /// Writes a file under a temporary name, brings it to disk and gives it its name. False where there is one of that name already.
 pub fn publish(path: &Path, frame: &mut DataFrame) -> Result<bool, HistoryError> {
     publish_large(path, frame, usize::MAX)
@@ -211,8 +215,11 @@ pub fn publish_large(path: &Path, frame: &mut DataFrame, row_group: usize) -> Re
     let unwritable = |cause| HistoryError::Io { path: directory.to_owned(), cause };
     fs::create_dir_all(directory).map_err(unwritable)?;
     let mut bytes = Vec::new();
+    // Of a few rows most is the description of the columns. Making a decompressor ready for each of them costs readers of many such
+    // files more than all else.
+    let compression = if frame.height() > FEW_ROWS { ParquetCompression::Zstd(None) } else { ParquetCompression::Uncompressed };
     ParquetWriter::new(&mut bytes)
-        .with_compression(ParquetCompression::Zstd(None))
+        .with_compression(compression)
         .with_row_group_size(Some(row_group))
         .set_parallel(false)
         .finish(frame)
@@ -231,39 +238,97 @@ pub fn publish_large(path: &Path, frame: &mut DataFrame, row_group: usize) -> Re
 
 /// Reads a file of the ledger, all of it or those of the columns that it has, and its version in any case. `None` where it is gone.
 pub fn read(path: &Path, columns: Option<&[&str]>) -> Result<Option<DataFrame>, HistoryError> {
-    let Some(file) = open(path)? else { return Ok(None) };
-    guarded(path, || decoded(file, columns, None)).and_then(|(frame, _)| of_our_version(path, frame)).map(Some)
+    let Some(file) = Parquet::open(path)? else { return Ok(None) };
+    let columns = columns.map(|columns| [columns, &["schema_version"]].concat());
+    let frame = file.frame(None, columns.as_deref())?;
+    file.check_version(&frame)?;
+    Ok(Some(frame))
 }
 
-/// Gives the rows of a file group by group, so that memory stays small whatever the size of the file. False where it is gone.
-pub fn read_groups(path: &Path, columns: &[&str], mut each: impl FnMut(DataFrame)) -> Result<bool, HistoryError> {
-    let Some(file) = open(path)? else { return Ok(false) };
-    let mut group = 0;
-    loop {
-        let file = file.try_clone().map_err(|cause| HistoryError::Io { path: path.to_owned(), cause })?;
-        let (frame, groups) = guarded(path, || decoded(file, Some(columns), Some(group)))?;
-        each(of_our_version(path, frame)?);
-        group += 1;
-        if group >= groups {
-            return Ok(true);
+/// Files up to this size are read at once; of larger ones the system maps what is needed.
+const READ_AT_ONCE: u64 = 4 * 1024 * 1024;
+
+/// A file of the ledger that is read in parts.
+pub(super) struct Parquet<'p> {
+    path: &'p Path,
+    source: Source,
+    metadata: FileMetadataRef,
+    names: Vec<String>,
+}
+
+enum Source {
+    Bytes(Vec<u8>),
+    File(fs::File),
+}
+
+impl Source {
+    fn reader(&self) -> PolarsResult<ParquetReader<Box<dyn MmapBytesReader + '_>>> {
+        let bytes: Box<dyn MmapBytesReader + '_> = match self {
+            Self::Bytes(bytes) => Box::new(Cursor::new(bytes.as_slice())),
+            Self::File(file) => Box::new(file.try_clone()?),
+        };
+        Ok(ParquetReader::new(bytes).read_parallel(ParallelStrategy::None))
+    }
+}
+
+impl<'p> Parquet<'p> {
+    /// Opens a file; `None` where it is gone.
+    pub(super) fn open(path: &'p Path) -> Result<Option<Self>, HistoryError> {
+        let unusable = |cause| HistoryError::Io { path: path.to_owned(), cause };
+        let mut file = match fs::File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(unusable(cause)),
+        };
+        let size = file.metadata().map_err(unusable)?.len();
+        let source = if size <= READ_AT_ONCE {
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+            file.read_to_end(&mut bytes).map_err(unusable)?;
+            Source::Bytes(bytes)
+        } else {
+            Source::File(file)
+        };
+        let (metadata, names) = guarded(path, || {
+            let mut reader = source.reader()?;
+            let names = reader.schema()?.iter_names().map(ToString::to_string).collect();
+            Ok((reader.get_metadata()?.clone(), names))
+        })?;
+        Ok(Some(Self { path, source, metadata, names }))
+    }
+
+    /// How many rows each row group has.
+    pub(super) fn groups(&self) -> Vec<usize> {
+        self.metadata.row_groups.iter().map(|group| group.num_rows()).collect()
+    }
+
+    /// The rows of a row group, or all: those of the columns that the file has, or all of them.
+    pub(super) fn frame(&self, group: Option<usize>, columns: Option<&[&str]>) -> Result<DataFrame, HistoryError> {
+        let mut metadata = self.metadata.clone();
+        if let (Some(group), 2..) = (group, metadata.row_groups.len()) {
+            let mut part = (*metadata).clone();
+            part.row_groups = metadata.row_groups.get(group).cloned().into_iter().collect();
+            part.num_rows = part.row_groups.iter().map(|group| group.num_rows()).sum();
+            metadata = Arc::new(part);
         }
+        let wanted = columns.map(|columns| self.names.iter().filter(|name| columns.contains(&name.as_str())).cloned().collect::<Vec<_>>());
+        if wanted.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(DataFrame::empty());
+        }
+        guarded(self.path, || {
+            let mut reader = self.source.reader()?;
+            reader.set_metadata(metadata);
+            reader.with_columns(wanted).finish()
+        })
     }
-}
 
-fn open(path: &Path) -> Result<Option<fs::File>, HistoryError> {
-    match fs::File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(cause) => Err(HistoryError::Io { path: path.to_owned(), cause }),
-    }
-}
-
-fn of_our_version(path: &Path, frame: DataFrame) -> Result<DataFrame, HistoryError> {
-    let versions = frame.column("schema_version").and_then(|column| column.i32().map(Int32Chunked::max));
-    let foreign = "it is no file of bklog: it has no schema_version".to_owned();
-    match versions.map_err(|_| HistoryError::Damaged { path: path.to_owned(), message: foreign })? {
-        Some(found) if found > SCHEMA_VERSION => Err(HistoryError::Newer { path: path.to_owned(), found }),
-        _ => Ok(frame),
+    /// Refuses rows of a newer program, and rows that have no version: they are not of this one.
+    pub(super) fn check_version(&self, frame: &DataFrame) -> Result<(), HistoryError> {
+        let versions = frame.column("schema_version").and_then(|column| column.i32().map(Int32Chunked::max));
+        let foreign = "it is no file of bklog: it has no schema_version".to_owned();
+        match versions.map_err(|_| HistoryError::Damaged { path: self.path.to_owned(), message: foreign })? {
+            Some(found) if found > SCHEMA_VERSION => Err(HistoryError::Newer { path: self.path.to_owned(), found }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -289,26 +354,6 @@ fn guarded<T>(path: &Path, decode: impl FnOnce() -> PolarsResult<T>) -> Result<T
     IS_GUARDED.set(false);
     let damaged = |message: String| HistoryError::Damaged { path: path.to_owned(), message };
     result.map_err(|_| damaged("its pages are broken".to_owned()))?.map_err(|error| damaged(short(&error.to_string())))
-}
-
-/// Decodes a file or one of its row groups, and says how many of these it has.
-fn decoded(file: fs::File, columns: Option<&[&str]>, group: Option<usize>) -> PolarsResult<(DataFrame, usize)> {
-    let mut reader = ParquetReader::new(file).read_parallel(ParallelStrategy::None);
-    if let Some(columns) = columns {
-        let schema = reader.schema()?;
-        let others = columns.iter().filter(|column| **column != "schema_version");
-        let there = others.chain(&["schema_version"]).filter(|column| schema.contains(column));
-        reader = reader.with_columns(Some(there.map(|column| (*column).to_owned()).collect()));
-    }
-    let whole = reader.get_metadata()?.clone();
-    let groups = whole.row_groups.len();
-    if let (Some(group), 2..) = (group, groups) {
-        let mut part = (*whole).clone();
-        part.row_groups = whole.row_groups.get(group).cloned().into_iter().collect();
-        part.num_rows = part.row_groups.iter().map(|group| group.num_rows()).sum();
-        reader.set_metadata(Arc::new(part));
-    }
-    Ok((reader.finish()?, groups))
 }
 
 /// The first line of what polars says, which can go on for pages.

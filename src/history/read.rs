@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use jiff::Timestamp;
 use polars::prelude::*;
 
 use super::files::{self, Partition, Table};
@@ -40,20 +41,42 @@ impl History {
         self.read_rows(Table::Steps, selection)
     }
 
+    /// Gives the steps of the runs of a selection month by month, within each in the order of their runs' times: a year of them fits into
+    /// little memory.
+    ///
+    /// # Errors
+    /// As [`History::read_runs`].
+    pub fn each_steps(&self, selection: &Selection, mut each: impl FnMut(&[StepRow])) -> Result<(), HistoryError> {
+        for partition in files::partitions(self.root(), Table::Steps, selection) {
+            let rows = self.rows_of_month(Table::Steps, &partition, selection)?;
+            each(&rows.into_iter().map(|(_, row)| row).collect::<Vec<StepRow>>());
+        }
+        Ok(())
+    }
+
     fn read_rows<T: Row>(&self, table: Table, selection: &Selection) -> Result<Vec<T>, HistoryError> {
         let mut rows = Vec::new();
         for partition in files::partitions(self.root(), table, selection) {
-            for frame in self.frames(table, &partition, None)? {
-                rows.extend(T::read(&frame, &partition.project).into_iter().filter(|(at, branch, _)| {
-                    selection.since.is_none_or(|since| *at >= since)
-                        && selection.until.is_none_or(|until| *at < until)
-                        && selection.branch.as_ref().is_none_or(|wanted| branch.as_ref() == Some(wanted))
-                }));
-            }
+            rows.extend(self.rows_of_month(table, &partition, selection)?);
         }
         // Stable: the rows of one run stay in the order of the log.
-        rows.sort_by_key(|(at, _, _)| *at);
-        Ok(rows.into_iter().map(|(_, _, row)| row).collect())
+        rows.sort_by_key(|(at, _)| *at);
+        Ok(rows.into_iter().map(|(_, row)| row).collect())
+    }
+
+    /// The rows of a month that a selection wants, with their times, in the order of these.
+    fn rows_of_month<T: Row>(
+        &self,
+        table: Table,
+        partition: &Partition,
+        selection: &Selection,
+    ) -> Result<Vec<(Timestamp, T)>, HistoryError> {
+        let mut rows = Vec::new();
+        for frame in self.frames(table, partition, None)? {
+            rows.extend(T::read(&frame, &partition.project, &wanted(&frame, selection)));
+        }
+        rows.sort_by_key(|(at, _)| *at);
+        Ok(rows)
     }
 
     /// The rows of a partition, every run once, whatever is folded meanwhile; only of runs that were recorded to their end.
@@ -135,7 +158,7 @@ impl History {
         for partition in files::partitions(self.root(), Table::Runs, &selection).iter().rev() {
             let mut runs: Vec<RunRow> = Vec::new();
             for frame in self.frames(Table::Runs, partition, None)? {
-                runs.extend(RunRow::read(&frame, &partition.project).into_iter().map(|(_, _, run)| run));
+                runs.extend(RunRow::read(&frame, &partition.project, &all(&frame)).into_iter().map(|(_, run)| run));
             }
             runs.retain(|run| self.came_before(&files::stamp(run.at), &run.run));
             runs.sort_by(|a, b| (b.at, &b.run).cmp(&(a.at, &a.run)));
@@ -164,7 +187,7 @@ impl History {
                 }
                 let Some(frame) = self.readable(path, None)? else { continue };
                 let before: HashSet<String> = found.keys().cloned().collect();
-                for (_, _, step) in StepRow::read(&frame, &partition.project) {
+                for (_, step) in StepRow::read(&frame, &partition.project, &all(&frame)) {
                     if wanted.contains(&step.run) && !before.contains(&step.run) {
                         found.entry(step.run.clone()).or_default().push(step);
                     }
@@ -192,6 +215,26 @@ impl History {
             }
         }
     }
+}
+
+/// Which rows of a frame a selection wants.
+pub(super) fn wanted(frame: &DataFrame, selection: &Selection) -> Vec<usize> {
+    if selection.since.is_none() && selection.until.is_none() && selection.branch.is_none() {
+        return all(frame);
+    }
+    let columns = Columns::new(frame);
+    let (at, branch) = (columns.get("at"), columns.get("branch"));
+    let within = |row: &usize| {
+        let time = at.time(*row);
+        selection.since.is_none_or(|since| time.is_some_and(|at| at >= since))
+            && selection.until.is_none_or(|until| time.is_some_and(|at| at < until))
+            && selection.branch.as_deref().is_none_or(|wanted| branch.text(*row) == Some(wanted))
+    };
+    (0..frame.height()).filter(within).collect()
+}
+
+fn all(frame: &DataFrame) -> Vec<usize> {
+    (0..frame.height()).collect()
 }
 
 /// The runs that a frame has rows of.

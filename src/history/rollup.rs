@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use polars::prelude::DataFrame;
 
 use super::files::{self, Partition, Table};
-use super::read::{run_set, without};
+use super::read::run_set;
 use super::rows::{Selection, bucket_seconds};
 use super::tally::{Counted, Tally};
 use super::{History, HistoryError};
@@ -178,26 +178,17 @@ impl History {
         seen: &HashSet<String>,
         tally: &mut Tally,
     ) -> Result<(), HistoryError> {
-        let counted = Counted::Rows(table);
-        let mut columns = counted.columns(*selection != EVERYTHING);
-        if !seen.is_empty() {
-            columns.push("run");
-        }
-        let read = files::read_groups(path, &columns, |frame| tally.add(&without(frame, seen), counted, selection));
+        let read = tally.add_file(path, Counted::Rows(table), selection, seen);
         self.noted_unless_newer(read).map(|_| ())
     }
 
     /// Counts the stored sums of a folded file; false where there are none.
     fn count_sums(&self, partition: &Partition, folded: &Path, tally: &mut Tally) -> Result<bool, HistoryError> {
         let Some(path) = sums_path(self.root(), partition, folded) else { return Ok(false) };
-        match files::read(&path, Some(&Counted::Sums.columns(false))) {
-            Ok(Some(frame)) => {
-                tally.add(&frame, Counted::Sums, &EVERYTHING);
-                Ok(true)
-            }
+        match tally.add_file(&path, Counted::Sums, &EVERYTHING, &HashSet::new()) {
             Err(newer @ HistoryError::Newer { .. }) => Err(newer),
-            // They are made from the rows again, which `verify` says of those that are broken.
-            Ok(None) | Err(_) => Ok(false),
+            // They are made from the rows again; `verify` names those that are broken.
+            read => Ok(read.unwrap_or_default()),
         }
     }
 }
@@ -224,7 +215,7 @@ impl History {
     pub(super) fn store_sums(&self, partition: &Partition, folded: &Path, steps: &DataFrame) {
         let Some(path) = sums_path(self.root(), partition, folded) else { return };
         let mut tally = Tally::default();
-        tally.add(steps, Counted::Rows(Table::Steps), &EVERYTHING);
+        tally.add_frame(steps, Counted::Rows(Table::Steps), &EVERYTHING, &HashSet::new());
         if let Err(error) = tally.sums().and_then(|mut sums| files::publish(&path, &mut sums)) {
             self.note(&error);
         }

@@ -4,10 +4,14 @@
 //! at it: a row costs a look at its pointer, not at its text, and a group is an index into a table. That is some ten times as fast as a
 //! general group-by over texts.
 
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::path::Path;
+
 use polars::prelude::*;
 
 use super::HistoryError;
-use super::files::Table;
+use super::files::{Parquet, Table};
 use super::frames::{Columns, Values, frame};
 use super::rollup::WeekRow;
 use super::rows::Selection;
@@ -18,6 +22,9 @@ const NO_BUCKET: i32 = -1;
 
 /// Stands for a row that is not counted.
 const NO_GROUP: u32 = u32::MAX;
+
+/// Up to so many rows are read with all their columns at once.
+const READ_TOGETHER: usize = 8192;
 
 /// Higher buckets than any duration has count as this one: a broken row must not take all memory.
 const LAST_BUCKET: i32 = 1023;
@@ -33,17 +40,30 @@ pub(super) enum Counted {
 
 impl Counted {
     /// The columns that are read.
-    pub(super) fn columns(self, selects: bool) -> Vec<&'static str> {
+    fn columns(self, selects: bool, knows_runs: bool) -> Vec<&'static str> {
         let mut columns = match self {
             Self::Rows(Table::Builds) => vec!["target", "week", "duration_bucket", "seconds", "executed", "cached"],
             Self::Rows(_) => vec!["target", "identity", "week", "duration_bucket", "seconds", "status", "cache_hit"],
             Self::Sums => vec!["target", "identity", "week", "duration_bucket", "seconds", "executed", "cached", "count"],
         };
+        columns.push("schema_version");
         if selects {
             columns.extend(["at", "branch"]);
         }
+        if knows_runs {
+            columns.push("run");
+        }
         columns
     }
+}
+
+/// What a row belongs to, as numbers, a row after the other.
+struct Keys {
+    targets: Vec<u32>,
+    identities: Vec<u32>,
+    weeks: Vec<u32>,
+    /// Not 0 for rows that are not wanted; empty where all are.
+    unwanted: Vec<u32>,
 }
 
 /// Numbers for texts, in the order of their first appearance.
@@ -141,49 +161,119 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Adds the rows of a frame that the selection wants.
-    pub(super) fn add(&mut self, frame: &DataFrame, counted: Counted, selection: &Selection) {
-        let columns = Columns::new(frame);
-        let rows = columns.height();
-        let groups = self.groups_of(&columns, selection);
-        let buckets = integers(&columns.get("duration_bucket"), rows, i64::from(NO_BUCKET));
-        let seconds = doubles(&columns.get("seconds"), rows);
-        let counts = if counted == Counted::Sums { integers(&columns.get("count"), rows, 0) } else { vec![1; rows] };
-        let (executed, cached) = match counted {
-            Counted::Rows(Table::Builds) | Counted::Sums => {
-                (integers(&columns.get("executed"), rows, 0), integers(&columns.get("cached"), rows, 0))
+    /// Adds the rows of a file that the selection wants, but those of the runs `seen`; false where the file is gone. What it cannot read
+    /// of a file it does not count any more of.
+    ///
+    /// # Errors
+    /// The file is damaged, or of a newer program.
+    pub(super) fn add_file(
+        &mut self,
+        path: &Path,
+        counted: Counted,
+        selection: &Selection,
+        seen: &HashSet<String>,
+    ) -> Result<bool, HistoryError> {
+        let Some(file) = Parquet::open(path)? else { return Ok(false) };
+        let names = counted.columns(!is_all(selection), !seen.is_empty());
+        for (group, rows) in file.groups().into_iter().enumerate() {
+            if rows <= READ_TOGETHER {
+                let frame = file.frame(Some(group), Some(&names))?;
+                file.check_version(&frame)?;
+                self.add_frame(&frame, counted, selection, seen);
+            } else {
+                file.check_version(&file.frame(Some(group), Some(&["schema_version"]))?)?;
+                // One column after the other: the memory of one serves the next, and stays near the processor.
+                self.add(rows, counted, selection, seen, |name| file.frame(Some(group), Some(&[name])))?;
             }
+        }
+        Ok(true)
+    }
+
+    /// Adds the rows of a frame that the selection wants, but those of the runs `seen`.
+    pub(super) fn add_frame(&mut self, frame: &DataFrame, counted: Counted, selection: &Selection, seen: &HashSet<String>) {
+        let column = |name: &str| -> Result<DataFrame, Infallible> {
+            Ok(frame.column(name).ok().and_then(|column| super::frames::frame(vec![column.clone()]).ok()).unwrap_or_default())
+        };
+        let Ok(()) = self.add(frame.height(), counted, selection, seen, column);
+    }
+
+    /// Adds so many rows, whose columns are given by name in frames of their own.
+    fn add<E>(
+        &mut self,
+        rows: usize,
+        counted: Counted,
+        selection: &Selection,
+        seen: &HashSet<String>,
+        column: impl Fn(&str) -> Result<DataFrame, E>,
+    ) -> Result<(), E> {
+        let texts = |name: &str, value: &mut dyn FnMut(Option<&str>) -> u32| -> Result<Vec<u32>, E> {
+            let frame = column(name)?;
+            Ok(by_text(&Columns::new(&frame).get(name), rows, value))
+        };
+        let numbers = |name: &str, missing: i64| -> Result<Vec<i64>, E> {
+            let frame = column(name)?;
+            Ok(integers(&Columns::new(&frame).get(name), rows, missing))
+        };
+        let mut keys = Keys {
+            targets: texts("target", &mut |text| self.targets.number(text))?,
+            identities: texts("identity", &mut |text| self.identities.number(Some(text.unwrap_or_default())))?,
+            weeks: texts("week", &mut |text| self.weeks.number(Some(text.unwrap_or_default())))?,
+            unwanted: vec![0; if is_all(selection) && seen.is_empty() { 0 } else { rows }],
+        };
+        if let Some(branch) = &selection.branch {
+            keys.unwanted = texts("branch", &mut |text| u32::from(text != Some(branch)))?;
+        }
+        if selection.since.is_some() || selection.until.is_some() {
+            let since = selection.since.map_or(i64::MIN + 1, jiff::Timestamp::as_microsecond);
+            let until = selection.until.map_or(i64::MAX, jiff::Timestamp::as_microsecond);
+            // A row without a time is never in a span of time.
+            for (unwanted, at) in keys.unwanted.iter_mut().zip(numbers("at", i64::MIN)?) {
+                *unwanted |= u32::from(!(since..until).contains(&at));
+            }
+        }
+        if !seen.is_empty() {
+            let of_seen = texts("run", &mut |text| u32::from(text.is_some_and(|run| seen.contains(run))))?;
+            keys.unwanted.iter_mut().zip(of_seen).for_each(|(unwanted, seen)| *unwanted |= seen);
+        }
+        let groups = self.groups_of(&keys);
+        drop(keys);
+        let executed_and_cached = match counted {
+            Counted::Rows(Table::Builds) | Counted::Sums => (numbers("executed", 0)?, numbers("cached", 0)?),
             Counted::Rows(_) => {
-                (by_text(&columns.get("status"), rows, |text| i64::from(text == Some("done"))), truths(&columns.get("cache_hit"), rows))
+                let ran = texts("status", &mut |text| u32::from(text == Some("done")))?;
+                let frame = column("cache_hit")?;
+                (ran.into_iter().map(i64::from).collect(), truths(&Columns::new(&frame).get("cache_hit"), rows))
             }
         };
+        let buckets = numbers("duration_bucket", i64::from(NO_BUCKET))?;
+        let counts = if counted == Counted::Sums { numbers("count", 0)? } else { Vec::new() };
+        let seconds = column("seconds")?;
+        let seconds = doubles(&Columns::new(&seconds).get("seconds"), rows);
         let natural = |number: i64| u64::try_from(number).unwrap_or_default();
-        let numbers = counts.iter().zip(&executed).zip(&cached).zip(&seconds);
-        for ((group, bucket), (((count, executed), cached), seconds)) in groups.iter().zip(&buckets).zip(numbers) {
+        let (executed, cached) = executed_and_cached;
+        let counts = counts.into_iter().chain(std::iter::repeat(1));
+        let figures = buckets.iter().zip(counts).zip(&executed).zip(&cached).zip(&seconds);
+        for (group, ((((bucket, count), executed), cached), seconds)) in groups.iter().zip(figures) {
             // Rows that are not wanted have a number that no group has.
             let Some(group) = self.groups.get_mut(*group as usize) else { continue };
             let bucket = i32::try_from(*bucket).unwrap_or(LAST_BUCKET);
-            let cell = Cell { count: natural(*count), executed: natural(*executed), cached: natural(*cached), seconds: *seconds };
+            let cell = Cell { count: natural(count), executed: natural(*executed), cached: natural(*cached), seconds: *seconds };
             group.cell(bucket).add(cell);
         }
+        Ok(())
     }
 
     /// The group of each row; [`NO_GROUP`] for rows that are not wanted.
-    fn groups_of(&mut self, columns: &Columns<'_>, selection: &Selection) -> Vec<u32> {
-        let rows = columns.height();
-        let targets = by_text(&columns.get("target"), rows, |text| self.targets.number(text));
-        let identities = by_text(&columns.get("identity"), rows, |text| self.identities.number(Some(text.unwrap_or_default())));
-        let weeks = by_text(&columns.get("week"), rows, |text| self.weeks.number(Some(text.unwrap_or_default())));
-        let wanted = wanted(columns, selection);
-        let mut groups = Vec::with_capacity(rows);
+    fn groups_of(&mut self, keys: &Keys) -> Vec<u32> {
+        let mut groups = Vec::with_capacity(keys.targets.len());
         // The rows of a run are of one week, and those of a target stand together: most rows need one look into one table.
         let mut open: Option<((u32, u32), Vec<u32>)> = None;
-        for row in 0..rows {
-            if wanted.as_ref().is_some_and(|wanted| !wanted[row]) {
+        for (row, ((target, week), identity)) in keys.targets.iter().zip(&keys.weeks).zip(&keys.identities).enumerate() {
+            if keys.unwanted.get(row).is_some_and(|unwanted| *unwanted != 0) {
                 groups.push(NO_GROUP);
                 continue;
             }
-            let key = (targets[row], weeks[row]);
+            let key = (*target, *week);
             let places = match &mut open {
                 Some((of, places)) if *of == key => places,
                 _ => {
@@ -193,16 +283,16 @@ impl Tally {
                     &mut open.insert((key, self.places.remove(&key).unwrap_or_default())).1
                 }
             };
-            let identity = identities[row] as usize;
-            if identity >= places.len() {
-                places.resize(identity + 1, NO_GROUP);
+            let place = *identity as usize;
+            if place >= places.len() {
+                places.resize(place + 1, NO_GROUP);
             }
-            if places[identity] == NO_GROUP {
-                places[identity] = u32::try_from(self.groups.len()).unwrap_or(NO_GROUP);
+            if places[place] == NO_GROUP {
+                places[place] = u32::try_from(self.groups.len()).unwrap_or(NO_GROUP);
                 let (timeless, cells) = (Cell::default(), Vec::new());
-                self.groups.push(Group { target: key.0, identity: identities[row], week: key.1, timeless, first: 0, cells });
+                self.groups.push(Group { target: key.0, identity: *identity, week: key.1, timeless, first: 0, cells });
             }
-            groups.push(places[identity]);
+            groups.push(places[place]);
         }
         if let Some((of, places)) = open {
             self.places.insert(of, places);
@@ -252,31 +342,13 @@ impl Tally {
     }
 }
 
-/// Which rows a selection wants; `None` for all.
-fn wanted(columns: &Columns<'_>, selection: &Selection) -> Option<Vec<bool>> {
-    let Selection { since, until, branch, .. } = selection;
-    if since.is_none() && until.is_none() && branch.is_none() {
-        return None;
-    }
-    let rows = columns.height();
-    let mut wanted = match branch {
-        Some(branch) => by_text(&columns.get("branch"), rows, |text| text == Some(branch)),
-        None => vec![true; rows],
-    };
-    if since.is_some() || until.is_some() {
-        let since = since.map_or(i64::MIN + 1, jiff::Timestamp::as_microsecond);
-        let until = until.map_or(i64::MAX, jiff::Timestamp::as_microsecond);
-        // A row without a time is never in a span of time.
-        let times = integers(&columns.get("at"), rows, i64::MIN);
-        for (wanted, at) in wanted.iter_mut().zip(times) {
-            *wanted &= (since..until).contains(&at);
-        }
-    }
-    Some(wanted)
+/// True where a selection wants every row.
+fn is_all(selection: &Selection) -> bool {
+    selection.since.is_none() && selection.until.is_none() && selection.branch.is_none()
 }
 
 /// A value for each row that depends on its text alone, asked once for each text of a dictionary.
-fn by_text<T: Copy>(values: &Values<'_>, rows: usize, mut value: impl FnMut(Option<&str>) -> T) -> Vec<T> {
+fn by_text<T: Copy>(values: &Values<'_>, rows: usize, value: &mut dyn FnMut(Option<&str>) -> T) -> Vec<T> {
     let Values::Text(column) = values else { return vec![value(None); rows] };
     let mut out = Vec::with_capacity(rows);
     for (chunk, validity) in column.downcast_iter().zip(column.iter_validities()) {

@@ -144,16 +144,24 @@ impl<'a> Fitter<'a> {
         let mut fit = Segment { start, end, level: line.level, slope: line.slope.clamp(-MAX_SLOPE, MAX_SLOPE), cost: 0.0 };
         for _ in 0..rounds {
             let (mut w, mut wx, mut wxx, mut wr, mut wxr) = (0.0, 0.0, 0.0, 0.0, 0.0);
-            for i in (start..end).step_by(every) {
-                let x = i as f64 - middle;
-                let r = self.values[i] - fit.level - fit.slope * x;
-                let weight = self.table.weight(r);
-                w += weight;
-                wr += weight * r;
-                if sloped {
+            let chosen = self.values[start..end].iter().step_by(every);
+            if sloped {
+                for (i, value) in (start..end).step_by(every).zip(chosen) {
+                    let x = i as f64 - middle;
+                    let r = value - fit.level - fit.slope * x;
+                    let weight = self.table.weight(r);
+                    w += weight;
+                    wr += weight * r;
                     wx += weight * x;
                     wxx += weight * x * x;
                     wxr += weight * x * r;
+                }
+            } else {
+                for value in chosen {
+                    let r = value - fit.level;
+                    let weight = self.table.weight(r);
+                    w += weight;
+                    wr += weight * r;
                 }
             }
             if w < 1e-9 {
