@@ -347,6 +347,9 @@ fn is_all(selection: &Selection) -> bool {
     selection.since.is_none() && selection.until.is_none() && selection.branch.is_none()
 }
 
+/// Values that are remembered beside the table of all; most columns have fewer texts.
+const NEAR: usize = 256;
+
 /// A value for each row that depends on its text alone, asked once for each text of a dictionary.
 fn by_text<T: Copy>(values: &Values<'_>, rows: usize, value: &mut dyn FnMut(Option<&str>) -> T) -> Vec<T> {
     let Values::Text(column) = values else { return vec![value(None); rows] };
@@ -354,7 +357,7 @@ fn by_text<T: Copy>(values: &Values<'_>, rows: usize, value: &mut dyn FnMut(Opti
     for (chunk, validity) in column.downcast_iter().zip(column.iter_validities()) {
         // Pointers that are equal point at equal texts, within a chunk.
         let mut known: PlHashMap<u128, T> = PlHashMap::new();
-        let mut last: Option<(u128, T)> = None;
+        let mut near: Vec<Option<(u128, T)>> = vec![None; NEAR];
         let mut none: Option<T> = None;
         let validity = validity.filter(|validity| validity.unset_bits() > 0);
         for (row, view) in chunk.views().iter().enumerate() {
@@ -363,35 +366,113 @@ fn by_text<T: Copy>(values: &Values<'_>, rows: usize, value: &mut dyn FnMut(Opti
                 continue;
             }
             let pointer = view.as_u128();
-            let found = match last {
-                Some((same, found)) if same == pointer => found,
-                _ => *known.entry(pointer).or_insert_with(|| value(Some(chunk.value(row)))),
-            };
-            last = Some((pointer, found));
-            out.push(found);
+            match &mut near[slot(pointer)] {
+                Some((same, found)) if *same == pointer => out.push(*found),
+                other => {
+                    let found = *known.entry(pointer).or_insert_with(|| value(Some(chunk.value(row))));
+                    *other = Some((pointer, found));
+                    out.push(found);
+                }
+            }
         }
     }
     out
 }
 
+/// A place among [`NEAR`] for a pointer: multiplying by an odd number spreads neighbours, and the upper bits hold the spread.
+fn slot(pointer: u128) -> usize {
+    let [low, high] = [pointer as u64, (pointer >> 64) as u64];
+    ((low ^ high.rotate_left(17)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as usize
+}
+
 fn integers(values: &Values<'_>, rows: usize, missing: i64) -> Vec<i64> {
     match values {
-        Values::Small(column) => column.iter().map(|number| number.map_or(missing, i64::from)).collect(),
-        Values::Large(column) | Values::Time(column) => column.iter().map(|number| number.unwrap_or(missing)).collect(),
+        Values::Small(column) => plain(column, rows, missing, i64::from),
+        Values::Large(column) | Values::Time(column) => plain(column, rows, missing, |number| number),
         _ => vec![missing; rows],
     }
 }
 
 fn doubles(values: &Values<'_>, rows: usize) -> Vec<f64> {
     match values {
-        Values::Double(column) => column.iter().map(Option::unwrap_or_default).collect(),
+        Values::Double(column) => plain(column, rows, 0.0, |number| number),
         _ => vec![0.0; rows],
     }
 }
 
+/// The values of a column of numbers.
+fn plain<N: PolarsNumericType, T: Copy>(column: &ChunkedArray<N>, rows: usize, missing: T, value: impl Fn(N::Native) -> T) -> Vec<T> {
+    let mut out = Vec::with_capacity(rows);
+    for (chunk, validity) in column.downcast_iter().zip(column.iter_validities()) {
+        let numbers = chunk.values().iter().copied();
+        match validity.filter(|validity| validity.unset_bits() > 0) {
+            None => out.extend(numbers.map(&value)),
+            Some(validity) => out.extend(numbers.zip(validity.iter()).map(|(number, is)| if is { value(number) } else { missing })),
+        }
+    }
+    out
+}
+
+/// 1 for true, 0 for false and for what is not known.
 fn truths(values: &Values<'_>, rows: usize) -> Vec<i64> {
-    match values {
-        Values::Truth(column) => column.iter().map(|truth| i64::from(truth == Some(true))).collect(),
-        _ => vec![0; rows],
+    let Values::Truth(column) = values else { return vec![0; rows] };
+    let mut out = Vec::with_capacity(rows);
+    for (chunk, validity) in column.downcast_iter().zip(column.iter_validities()) {
+        match validity {
+            None => out.extend(chunk.values().iter().map(i64::from)),
+            Some(validity) => out.extend(chunk.values().iter().zip(validity.iter()).map(|(truth, is)| i64::from(truth && is))),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_numbers_of_every_shape() {
+        // More texts than are remembered beside the table, short ones and long ones, missing ones, in two chunks.
+        let texts: Vec<Option<String>> = (0..2000_usize)
+            .map(|row| {
+                (row % 7 != 3)
+                    .then(|| if row % 2 == 0 { format!("{}", row % 700) } else { format!("a rather long text, number {}", row % 600) })
+            })
+            .collect();
+        let mut column = StringChunked::new("text".into(), &texts[..1200]);
+        column.append(&StringChunked::new("text".into(), &texts[1200..])).unwrap();
+        let mut asked = 0;
+        let found = by_text(&Values::Text(&column), texts.len(), &mut |text| {
+            asked += 1;
+            text.map_or(0, |text| text.len() * 1000 + text.bytes().map(usize::from).sum::<usize>())
+        });
+        let expected: Vec<usize> = texts
+            .iter()
+            .map(|text| text.as_ref().map_or(0, |text| text.len() * 1000 + text.bytes().map(usize::from).sum::<usize>()))
+            .collect();
+        assert_eq!(found, expected);
+        assert!(asked < 2000, "{asked}");
+        let numbers = Int32Chunked::new("n".into(), &[Some(3), None, Some(-5)]);
+        assert_eq!(integers(&Values::Small(&numbers), 3, 7), [3, 7, -5]);
+        let whole = Int64Chunked::new("n".into(), &[Some(3), Some(4)]);
+        assert_eq!(integers(&Values::Large(&whole), 2, 7), [3, 4]);
+        let seconds = Float64Chunked::new("s".into(), &[None, Some(0.5)]);
+        assert_eq!(doubles(&Values::Double(&seconds), 2), [0.0, 0.5]);
+        let truth = BooleanChunked::new("t".into(), &[Some(true), None, Some(false)]);
+        assert_eq!(truths(&Values::Truth(&truth), 3), [1, 0, 0]);
+        assert_eq!(
+            (integers(&Values::Missing, 2, 7), doubles(&Values::Missing, 1), truths(&Values::Missing, 1)),
+            (vec![7, 7], vec![0.0], vec![0])
+        );
+    }
+
+    #[test]
+    fn buckets_grow_either_way_and_have_an_end() {
+        let mut group = Group { target: 0, identity: 0, week: 0, timeless: Cell::default(), first: 0, cells: Vec::new() };
+        for bucket in [80, 75, 90, NO_BUCKET, 80, i32::MAX, i32::MIN] {
+            group.cell(bucket).count += 1;
+        }
+        let counted: Vec<(Option<i32>, u64)> = group.counted().map(|(bucket, cell)| (bucket, cell.count)).collect();
+        assert_eq!(counted, [(None, 2), (Some(75), 1), (Some(80), 2), (Some(90), 1), (Some(LAST_BUCKET), 1)]);
     }
 }
