@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::mpsc;
 
 use jiff::Timestamp;
 use polars::prelude::*;
@@ -47,21 +48,49 @@ impl History {
     /// # Errors
     /// As [`History::read_runs`].
     pub fn each_steps(&self, selection: &Selection, mut each: impl FnMut(&[StepRow])) -> Result<(), HistoryError> {
-        for partition in files::partitions(self.root(), Table::Steps, selection) {
-            let rows = self.rows_of_month(Table::Steps, &partition, selection)?;
-            each(&rows.into_iter().map(|(_, row)| row).collect::<Vec<StepRow>>());
-        }
-        Ok(())
+        self.months(Table::Steps, selection, |rows| each(&rows.into_iter().map(|(_, row)| row).collect::<Vec<StepRow>>()))
     }
 
-    fn read_rows<T: Row>(&self, table: Table, selection: &Selection) -> Result<Vec<T>, HistoryError> {
+    fn read_rows<T: Row + Send>(&self, table: Table, selection: &Selection) -> Result<Vec<T>, HistoryError> {
         let mut rows = Vec::new();
-        for partition in files::partitions(self.root(), table, selection) {
-            rows.extend(self.rows_of_month(table, &partition, selection)?);
-        }
+        self.months(table, selection, |month| rows.extend(month))?;
         // Stable: the rows of one run stay in the order of the log.
         rows.sort_by_key(|(at, _)| *at);
         Ok(rows.into_iter().map(|(_, row)| row).collect())
+    }
+
+    /// Gives the rows of a selection month by month, in the order of projects and months. Several months are read at once, each by a thread
+    /// of its own that waits until its rows are wanted.
+    fn months<T: Row + Send>(
+        &self,
+        table: Table,
+        selection: &Selection,
+        mut each: impl FnMut(Vec<(Timestamp, T)>),
+    ) -> Result<(), HistoryError> {
+        let partitions = &files::partitions(self.root(), table, selection);
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(partitions.len());
+        std::thread::scope(|scope| {
+            let read: Vec<mpsc::Receiver<_>> = (0..workers)
+                .map(|first| {
+                    let (sender, receiver) = mpsc::sync_channel(0);
+                    scope.spawn(move || {
+                        for partition in partitions.iter().skip(first).step_by(workers) {
+                            if sender.send(self.rows_of_month(table, partition, selection)).is_err() {
+                                return;
+                            }
+                        }
+                    });
+                    receiver
+                })
+                .collect();
+            // The months take turns, and so do the threads that read them.
+            for (_, receiver) in partitions.iter().zip(read.iter().cycle()) {
+                // A thread ends early only by a panic, which the scope passes on.
+                let Ok(month) = receiver.recv() else { break };
+                each(month?);
+            }
+            Ok(())
+        })
     }
 
     /// The rows of a month that a selection wants, with their times, in the order of these.

@@ -221,7 +221,10 @@ pub fn steps(seen: &Seen, usual: &[StepUse]) -> Steps {
         learn((tally.target.as_deref(), identity), tally.executed, tally.cached);
     }
     let usual = |identity, tally: &Tally| best.get(&(tally.target.as_deref(), identity)).copied();
-    let lost_before = then.iter().map(|(identity, tally)| lost(tally, usual(identity, tally))).fold(0.0, |sum, lost| sum + lost);
+    // In one order, whatever that of the table: sums of the same numbers are to be the same.
+    let mut earlier: Vec<(&str, &Tally)> = then.iter().collect();
+    earlier.sort_by(|a, b| (a.0, &a.1.target).cmp(&(b.0, &b.1.target)));
+    let lost_before = earlier.iter().map(|(identity, tally)| lost(tally, usual(identity, tally))).fold(0.0, |sum, lost| sum + lost);
     let mut costs: Vec<(StepCost, &Tally)> = now
         .iter()
         .map(|(identity, tally)| {
