@@ -1,4 +1,4 @@
-//! Change-point search over 10,000 builds: steps in noise with a second hump, noise alone, and a slow drift.
+//! Change-point search over 10,000 builds: steps in noise with a second hump, noise alone, a slow and a strong drift, many changes.
 //!
 //! The series are made by a fixed linear congruential generator, so every run measures the same numbers.
 
@@ -44,6 +44,9 @@ fn bench(c: &mut Criterion) {
         ("steps", series(|i| if (i / 400).is_multiple_of(2) { 150.0 } else { 240.0 })),
         ("none", series(|_| 150.0)),
         ("drift", series(|i| 150.0 * (f64::from(i) / 5_000.0).exp())),
+        ("strong drift", series(|i| 150.0 * (f64::from(i) / 1_500.0).exp())),
+        ("drift up and down", series(|i| 150.0 * (f64::from(i) / 600.0).sin().exp())),
+        ("many changes", series(|i| 150.0 * [1.0, 1.5, 2.4, 0.7, 1.1, 3.0][(i / 60) as usize % 6])),
     ];
     for (name, series) in &cases {
         group.bench_function(*name, |b| b.iter(|| detect(black_box(series), &Settings::default())));

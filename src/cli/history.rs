@@ -41,7 +41,7 @@ enum Command {
     Show(ShowArgs),
     /// Fold the small files of each month into one
     ///
-    /// Recording does that by itself where a month has more than 200 of them. Nothing is lost when it is interrupted.
+    /// Recording does that by itself where a month has more than 64 runs in files of their own. Nothing is lost when it is interrupted.
     Compact,
     Export(ExportArgs),
     Verify(VerifyArgs),

@@ -130,7 +130,7 @@ pub(super) fn run(args: &RecordArgs, color: anstream::ColorChoice) -> Result<u8,
         let what = format!("--finished-at is the end of one run, and these are {}", units::count(files.len(), "log"));
         return Err(CliError::Usage { what, hint: "record them one by one, or without it" });
     }
-    let recorder = Recorder {
+    let mut recorder = Recorder {
         args,
         history: History::open(&root, &ledger::project(args.project.as_deref(), &cwd)),
         started,
@@ -141,12 +141,16 @@ pub(super) fn run(args: &RecordArgs, color: anstream::ColorChoice) -> Result<u8,
     };
     let mut tally = Tally { failed: errors, ..Tally::default() };
     recorder.all(files, &cwd, &mut tally)?;
-    report(&tally, color)
+    let code = report(&tally, color)?;
+    if tally.new > 0 {
+        recorder.tidy(color);
+    }
+    Ok(code)
 }
 
 impl Recorder<'_> {
     /// Records all logs: many are read at once, one is written at a time.
-    fn all(mut self, files: Vec<LogFile>, cwd: &Path, tally: &mut Tally) -> Result<(), CliError> {
+    fn all(&mut self, files: Vec<LogFile>, cwd: &Path, tally: &mut Tally) -> Result<(), CliError> {
         let bar = progress(files.len());
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(files.len());
         let next = AtomicUsize::new(0);
@@ -183,14 +187,21 @@ impl Recorder<'_> {
             Ok(())
         })?;
         bar.finish_and_clear();
-        if tally.new > 0 {
-            self.history.tidy();
-        }
         // What could not be read is no reason to fail: the run is there.
         for problem in self.history.problems() {
             tally.failed.push((String::new(), CliError::Remark(problem)));
         }
         Ok(())
+    }
+
+    /// Folds what has become many files, once everything is said: nobody waits to read it. A failure is no reason to fail: the runs are
+    /// there.
+    fn tidy(&self, color: anstream::ColorChoice) {
+        let known = self.history.problems();
+        self.history.tidy();
+        for problem in self.history.problems().into_iter().filter(|problem| !known.contains(problem)) {
+            CliError::Remark(problem).print(color);
+        }
     }
 
     fn one(&mut self, name: &str, builds: &[Build], cwd: &Path, tally: &mut Tally) -> Result<(), CliError> {

@@ -14,7 +14,7 @@ use crate::{
     policy::Policy,
     report::{
         escape,
-        weekly::{self, Input, StepUse, Weekly, Window},
+        weekly::{self, Input, Seen, StepUse, Weekly, Window},
     },
     trend::{
         analysis::{Question, Steps, analyse},
@@ -214,12 +214,17 @@ fn make(args: &ReportArgs, policy: &Policy, history: &History, window: Window, n
     let builds = history.read_builds(&selection).map_err(failed)?;
     let runs = recorded(runs, builds);
     let read_steps = |from, to| history.read_steps(&Selection { since: Some(from), until: Some(to), ..selection.clone() }).map_err(failed);
-    let steps = read_steps(before.from, window.to)?;
+    let mut seen = Seen::new(window);
+    {
+        let runs = weekly::by_id(&runs);
+        let both = Selection { since: Some(before.from), until: Some(window.to), ..selection.clone() };
+        history.each_steps(&both, |rows| seen.add(&runs, rows)).map_err(failed)?;
+    }
     let min_ratio = policy.trend.min_ratio.unwrap_or(Settings::default().min_ratio);
     let question = Question { target: None, metrics: vec![Metric::Duration], steps: Steps::None, min_ratio };
     let told = analyse(runs.clone(), &question, &policy.trend, read_steps)?;
     let usual = usual(history, &selection, window)?;
-    Ok(weekly::weekly(Input { project: &project, now, window, runs: &runs, steps: &steps, usual: &usual, told: &told.series }))
+    Ok(weekly::weekly(Input { project: &project, now, window, runs: &runs, steps: &seen, usual: &usual, told: &told.series }))
 }
 
 /// How often each step was cached in each of the last weeks.

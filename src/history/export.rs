@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::files::{self, Table};
 use super::frames::{Columns, Values};
+use super::read::wanted;
 use super::rows::Selection;
 use super::{History, HistoryError};
 
@@ -64,19 +65,6 @@ fn io_error(error: csv::Error) -> io::Error {
         csv::ErrorKind::Io(error) => error,
         other => io::Error::other(format!("{other:?}")),
     }
-}
-
-/// Which rows of a frame a selection wants.
-fn wanted(frame: &DataFrame, selection: &Selection) -> Vec<usize> {
-    let columns = Columns::new(frame);
-    let (at, branch) = (columns.get("at"), columns.get("branch"));
-    let within = |row: &usize| {
-        let time = at.time(*row);
-        selection.since.is_none_or(|since| time.is_some_and(|at| at >= since))
-            && selection.until.is_none_or(|until| time.is_some_and(|at| at < until))
-            && selection.branch.as_deref().is_none_or(|wanted| branch.text(*row) == Some(wanted))
-    };
-    (0..frame.height()).filter(within).collect()
 }
 
 fn write_csv(frame: &DataFrame, header: &[String], project: &str, selection: &Selection, out: &mut dyn Write) -> io::Result<u64> {

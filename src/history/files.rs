@@ -1,10 +1,13 @@
 //! The ledger's directories and files: their names, how one is published, how a partition is listed.
 
+use std::cell::Cell;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Cursor, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once};
 
 use jiff::Timestamp;
+use polars::io::mmap::MmapBytesReader;
 use polars::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -40,6 +43,9 @@ impl Table {
 
 /// What the names of files begin with that hold many runs.
 pub(super) const FOLDED_PREFIX: &str = "month-";
+
+/// What the names of files begin with that name the runs which are being removed.
+const REMOVAL_PREFIX: &str = ".removing-";
 
 /// The name of the file that folds lock.
 pub(super) const LOCK: &str = ".folding";
@@ -134,7 +140,12 @@ pub(super) fn generation(directory: &Path) -> String {
 
 /// Says that a fold is published.
 pub(super) fn set_generation(directory: &Path, text: &str) -> Result<(), HistoryError> {
-    let path = directory.join(GENERATION);
+    write_text(directory, GENERATION, text)
+}
+
+/// Writes a small text beside the tables, whole or not at all; what was there under this name is replaced.
+pub(super) fn write_text(directory: &Path, name: &str, text: &str) -> Result<(), HistoryError> {
+    let path = directory.join(name);
     let unusable = |cause| HistoryError::Io { path: path.clone(), cause };
     let mut file = temporary(directory).map_err(unusable)?;
     file.write_all(text.as_bytes()).map_err(unusable)?;
@@ -158,21 +169,39 @@ fn sync(directory: &Path) {
 
 /// A new name for a file of folded runs.
 pub(super) fn folded_name(now: Timestamp) -> String {
+    format!("{FOLDED_PREFIX}{}", unique(now))
+}
+
+/// A new name for a file that says which runs are being removed.
+pub(super) fn removal_name(now: Timestamp) -> String {
+    format!("{REMOVAL_PREFIX}{}", unique(now))
+}
+
+/// True for [`removal_name`]s.
+pub(super) fn is_removal(name: &str) -> bool {
+    name.starts_with(REMOVAL_PREFIX)
+}
+
+/// A text that sorts by time and that no other process makes.
+fn unique(now: Timestamp) -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{FOLDED_PREFIX}{:020}-{:08x}-{number}", now.as_nanosecond(), std::process::id())
+    format!("{:020}-{:08x}-{number}", now.as_nanosecond(), std::process::id())
 }
 
-/// True for the names of the files beside the tables that folding needs.
+/// True for the names of the files beside the tables that folding and removing need.
 pub(super) fn is_own_mark(name: &str) -> bool {
-    name == GENERATION || name == LOCK
+    name == GENERATION || name == LOCK || is_removal(name)
 }
 
 /// True for the names of files that are being written.
 pub(super) fn is_temporary(name: &str) -> bool {
     name.starts_with(".writing-")
 }
+
+/// Files of up to so many rows are not compressed.
+const FEW_ROWS: usize = 256;
 
 /// Writes a file under a temporary name, brings it to disk and gives it its name. False where there is one of that name already.
 pub fn publish(path: &Path, frame: &mut DataFrame) -> Result<bool, HistoryError> {
@@ -186,8 +215,11 @@ pub fn publish_large(path: &Path, frame: &mut DataFrame, row_group: usize) -> Re
     let unwritable = |cause| HistoryError::Io { path: directory.to_owned(), cause };
     fs::create_dir_all(directory).map_err(unwritable)?;
     let mut bytes = Vec::new();
+    // Of a few rows most is the description of the columns. Making a decompressor ready for each of them costs readers of many such
+    // files more than all else.
+    let compression = if frame.height() > FEW_ROWS { ParquetCompression::Zstd(None) } else { ParquetCompression::Uncompressed };
     ParquetWriter::new(&mut bytes)
-        .with_compression(ParquetCompression::Zstd(None))
+        .with_compression(compression)
         .with_row_group_size(Some(row_group))
         .set_parallel(false)
         .finish(frame)
@@ -206,32 +238,122 @@ pub fn publish_large(path: &Path, frame: &mut DataFrame, row_group: usize) -> Re
 
 /// Reads a file of the ledger, all of it or those of the columns that it has, and its version in any case. `None` where it is gone.
 pub fn read(path: &Path, columns: Option<&[&str]>) -> Result<Option<DataFrame>, HistoryError> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(HistoryError::Io { path: path.to_owned(), cause }),
-    };
-    let damaged = |message: String| HistoryError::Damaged { path: path.to_owned(), message };
-    // Polars panics on some files that are no Parquet within: such a file is damaged, and no more than that.
-    let frame = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decoded(file, columns)));
-    let frame = frame.map_err(|_| damaged("its pages are broken".to_owned()))?.map_err(|error| damaged(short(&error.to_string())))?;
-    let versions = frame.column("schema_version").and_then(|column| column.i32().map(Int32Chunked::max));
-    let version = versions.map_err(|_| damaged("it is no file of bklog: it has no schema_version".to_owned()))?;
-    match version {
-        Some(found) if found > SCHEMA_VERSION => Err(HistoryError::Newer { path: path.to_owned(), found }),
-        _ => Ok(Some(frame)),
+    let Some(file) = Parquet::open(path)? else { return Ok(None) };
+    let columns = columns.map(|columns| [columns, &["schema_version"]].concat());
+    let frame = file.frame(None, columns.as_deref())?;
+    file.check_version(&frame)?;
+    Ok(Some(frame))
+}
+
+/// Files up to this size are read at once; of larger ones the system maps what is needed.
+const READ_AT_ONCE: u64 = 4 * 1024 * 1024;
+
+/// A file of the ledger that is read in parts.
+pub(super) struct Parquet<'p> {
+    path: &'p Path,
+    source: Source,
+    metadata: FileMetadataRef,
+    names: Vec<String>,
+}
+
+enum Source {
+    Bytes(Vec<u8>),
+    File(fs::File),
+}
+
+impl Source {
+    fn reader(&self) -> PolarsResult<ParquetReader<Box<dyn MmapBytesReader + '_>>> {
+        let bytes: Box<dyn MmapBytesReader + '_> = match self {
+            Self::Bytes(bytes) => Box::new(Cursor::new(bytes.as_slice())),
+            Self::File(file) => Box::new(file.try_clone()?),
+        };
+        Ok(ParquetReader::new(bytes).read_parallel(ParallelStrategy::None))
     }
 }
 
-fn decoded(file: fs::File, columns: Option<&[&str]>) -> PolarsResult<DataFrame> {
-    let mut reader = ParquetReader::new(file).read_parallel(ParallelStrategy::None);
-    if let Some(columns) = columns {
-        let schema = reader.schema()?;
-        let others = columns.iter().filter(|column| **column != "schema_version");
-        let there = others.chain(&["schema_version"]).filter(|column| schema.contains(column));
-        reader = reader.with_columns(Some(there.map(|column| (*column).to_owned()).collect()));
+impl<'p> Parquet<'p> {
+    /// Opens a file; `None` where it is gone.
+    pub(super) fn open(path: &'p Path) -> Result<Option<Self>, HistoryError> {
+        let unusable = |cause| HistoryError::Io { path: path.to_owned(), cause };
+        let mut file = match fs::File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(unusable(cause)),
+        };
+        let size = file.metadata().map_err(unusable)?.len();
+        let source = if size <= READ_AT_ONCE {
+            let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+            file.read_to_end(&mut bytes).map_err(unusable)?;
+            Source::Bytes(bytes)
+        } else {
+            Source::File(file)
+        };
+        let (metadata, names) = guarded(path, || {
+            let mut reader = source.reader()?;
+            let names = reader.schema()?.iter_names().map(ToString::to_string).collect();
+            Ok((reader.get_metadata()?.clone(), names))
+        })?;
+        Ok(Some(Self { path, source, metadata, names }))
     }
-    reader.finish()
+
+    /// How many rows each row group has.
+    pub(super) fn groups(&self) -> Vec<usize> {
+        self.metadata.row_groups.iter().map(|group| group.num_rows()).collect()
+    }
+
+    /// The rows of a row group, or all: those of the columns that the file has, or all of them.
+    pub(super) fn frame(&self, group: Option<usize>, columns: Option<&[&str]>) -> Result<DataFrame, HistoryError> {
+        let mut metadata = self.metadata.clone();
+        if let (Some(group), 2..) = (group, metadata.row_groups.len()) {
+            let mut part = (*metadata).clone();
+            part.row_groups = metadata.row_groups.get(group).cloned().into_iter().collect();
+            part.num_rows = part.row_groups.iter().map(|group| group.num_rows()).sum();
+            metadata = Arc::new(part);
+        }
+        let wanted = columns.map(|columns| self.names.iter().filter(|name| columns.contains(&name.as_str())).cloned().collect::<Vec<_>>());
+        if wanted.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(DataFrame::empty());
+        }
+        guarded(self.path, || {
+            let mut reader = self.source.reader()?;
+            reader.set_metadata(metadata);
+            reader.with_columns(wanted).finish()
+        })
+    }
+
+    /// Refuses rows of a newer program, and rows that have no version: they are not of this one.
+    pub(super) fn check_version(&self, frame: &DataFrame) -> Result<(), HistoryError> {
+        let versions = frame.column("schema_version").and_then(|column| column.i32().map(Int32Chunked::max));
+        let foreign = "it is no file of bklog: it has no schema_version".to_owned();
+        match versions.map_err(|_| HistoryError::Damaged { path: self.path.to_owned(), message: foreign })? {
+            Some(found) if found > SCHEMA_VERSION => Err(HistoryError::Newer { path: self.path.to_owned(), found }),
+            _ => Ok(()),
+        }
+    }
+}
+
+thread_local! {
+    /// True while a file is decoded whose panics are told otherwise.
+    static IS_GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Decodes a file. Polars panics on some files that are no Parquet within: such a file is damaged, and no more than that, so that the
+/// message of the panic is not printed either.
+fn guarded<T>(path: &Path, decode: impl FnOnce() -> PolarsResult<T>) -> Result<T, HistoryError> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IS_GUARDED.get() {
+                usual(panic);
+            }
+        }));
+    });
+    IS_GUARDED.set(true);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(decode));
+    IS_GUARDED.set(false);
+    let damaged = |message: String| HistoryError::Damaged { path: path.to_owned(), message };
+    result.map_err(|_| damaged("its pages are broken".to_owned()))?.map_err(|error| damaged(short(&error.to_string())))
 }
 
 /// The first line of what polars says, which can go on for pages.

@@ -19,14 +19,17 @@ use super::rollup::sums_path;
 use super::rows::Selection;
 use super::{History, HistoryError};
 
-/// So many files of single runs may lie in a month before recording folds them.
-pub const MOST_SINGLE: usize = 200;
+/// So many runs with files of their own (three each) may lie in a month before recording folds them.
+pub const MOST_SINGLE: usize = 64;
 
-/// So many may lie in a month that is over.
+/// So many may lie in a month that is over, which is one file otherwise.
 pub const MOST_SINGLE_IN_A_PAST_MONTH: usize = 8;
 
 /// A file of folded runs that is larger than this stays as it is; further runs are folded into another one.
 const LARGEST_REWRITTEN: u64 = 64 * 1024 * 1024;
+
+/// The same where a recorder folds the current month in passing: who records a run should not wait for those of a month.
+const LARGEST_REWRITTEN_IN_PASSING: u64 = 128 * 1024;
 
 /// Rows that readers can skip as one.
 pub(super) const ROW_GROUP: usize = 250_000;
@@ -57,15 +60,16 @@ impl Fold {
 }
 
 impl History {
-    /// Folds every month of the selection's projects that has more than one file.
+    /// Folds every month of the selection's projects that has more than one file, and removes what builders held long ago.
     ///
     /// # Errors
     /// A directory that cannot be written, or a file of a newer program.
     pub fn compact(&self, selection: &Selection) -> Result<Fold, HistoryError> {
         let mut done = Fold::default();
         for partition in files::partitions(self.root(), Table::Runs, selection) {
-            done.add(self.fold(&partition)?);
+            done.add(self.fold(&partition, LARGEST_REWRITTEN)?);
         }
+        self.prune_all()?;
         Ok(done)
     }
 
@@ -74,27 +78,32 @@ impl History {
         let selection = Selection { project: Some(self.project().to_owned()), ..Selection::default() };
         let now = files::month(Timestamp::now());
         for partition in files::partitions(self.root(), Table::Runs, &selection) {
-            let most = if partition.month < now { MOST_SINGLE_IN_A_PAST_MONTH } else { MOST_SINGLE };
-            let singles = files::list(&partition.directory(self.root(), Table::Runs)).single.len();
-            if singles > most
-                && let Err(error) = self.fold(&partition)
-            {
+            let files = files::list(&partition.directory(self.root(), Table::Runs));
+            let is_over = partition.month < now;
+            let folds = if is_over {
+                files.single.len() > MOST_SINGLE_IN_A_PAST_MONTH || files.folded.len() > 1
+            } else {
+                files.single.len() > MOST_SINGLE
+            };
+            let largest = if is_over { LARGEST_REWRITTEN } else { LARGEST_REWRITTEN_IN_PASSING };
+            if folds && let Err(error) = self.fold(&partition, largest) {
                 self.note(&error);
             }
         }
     }
 
-    /// Folds one month in all tables.
-    fn fold(&self, partition: &Partition) -> Result<Fold, HistoryError> {
+    /// Folds one month in all tables. Files of folded runs that are larger than `largest`, in bytes, stay as they are.
+    fn fold(&self, partition: &Partition, largest: u64) -> Result<Fold, HistoryError> {
+        self.complete_removals(partition)?;
         let whole = self.run_ids(partition)?;
         let mut done = Fold { runs: whole.len(), ..Fold::default() };
         for table in Table::ALL {
-            done.add(self.fold_table(partition, table, &whole)?);
+            done.add(self.fold_table(partition, table, &whole, largest)?);
         }
         Ok(done)
     }
 
-    fn fold_table(&self, partition: &Partition, table: Table, whole: &HashSet<String>) -> Result<Fold, HistoryError> {
+    fn fold_table(&self, partition: &Partition, table: Table, whole: &HashSet<String>, largest: u64) -> Result<Fold, HistoryError> {
         let directory = &partition.directory(self.root(), table);
         if !directory.is_dir() {
             return Ok(Fold::default());
@@ -105,7 +114,7 @@ impl History {
         remove_abandoned(directory);
         let listed = files::list(directory);
         let before = listed.single.len() + listed.folded.len();
-        let (folded, removed) = self.gather(&listed, whole)?;
+        let (folded, removed) = self.gather(&listed, whole, largest)?;
         if let Some(mut frame) = folded {
             let name = files::folded_name(Timestamp::now());
             let path = directory.join(format!("{name}.parquet"));
@@ -140,14 +149,14 @@ impl History {
     }
 
     /// The rows that go into one file, if there is anything to fold, and the files that it makes superfluous.
-    fn gather(&self, listed: &Files, whole: &HashSet<String>) -> Result<(Option<DataFrame>, Vec<PathBuf>), HistoryError> {
+    fn gather(&self, listed: &Files, whole: &HashSet<String>, largest: u64) -> Result<(Option<DataFrame>, Vec<PathBuf>), HistoryError> {
         let mut seen: HashSet<String> = HashSet::new();
         let mut frames: Vec<DataFrame> = Vec::new();
         let mut taken: Vec<PathBuf> = Vec::new();
         let mut leftover: Vec<PathBuf> = Vec::new();
         let mut rewritten = 0;
         for path in &listed.folded {
-            let large = fs::metadata(path).is_ok_and(|file| file.len() > LARGEST_REWRITTEN);
+            let large = fs::metadata(path).is_ok_and(|file| file.len() > largest);
             let Some(frame) = self.readable(path, large.then_some(&["run"]))? else { continue };
             let frame = without(frame, &seen);
             seen.extend(run_set(&frame));
@@ -210,9 +219,7 @@ pub(super) fn together(frames: Vec<DataFrame>) -> Result<DataFrame, HistoryError
 /// The right to fold a partition, for as long as it is kept; `None` where somebody else has it. The system takes it back from a process
 /// that is killed.
 pub(super) fn lock(directory: &Path) -> Result<Option<fs::File>, HistoryError> {
-    let path = directory.join(files::LOCK);
-    let opened = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = opened.map_err(|cause| HistoryError::Io { path: path.clone(), cause })?;
+    let file = lock_file(directory)?;
     match file.try_lock() {
         Err(fs::TryLockError::WouldBlock) => Ok(None),
         // Some file systems know no locks: two folds at once are no harm there either, see above.
@@ -220,18 +227,35 @@ pub(super) fn lock(directory: &Path) -> Result<Option<fs::File>, HistoryError> {
     }
 }
 
+/// Waits for who has the lock, and keeps it from others who would, for as long as it is kept; any number share it.
+pub(super) fn shared_lock(directory: &Path) -> Result<fs::File, HistoryError> {
+    fs::create_dir_all(directory).map_err(|cause| HistoryError::Io { path: directory.to_owned(), cause })?;
+    let file = lock_file(directory)?;
+    // Some file systems know no locks.
+    let _ = file.lock_shared();
+    Ok(file)
+}
+
+fn lock_file(directory: &Path) -> Result<fs::File, HistoryError> {
+    let path = directory.join(files::LOCK);
+    let opened = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    opened.map_err(|cause| HistoryError::Io { path, cause })
+}
+
 /// Removes what killed writers left.
 fn remove_abandoned(directory: &Path) {
-    let old = |path: &Path| {
-        let changed = fs::metadata(path).and_then(|file| file.modified()).ok();
-        changed.and_then(|changed| SystemTime::now().duration_since(changed).ok()).is_some_and(|age| age > ABANDONED)
-    };
     for name in files::names(directory) {
         let path = directory.join(&name);
-        if files::is_temporary(&name) && old(&path) {
+        if files::is_temporary(&name) && is_abandoned(&path) {
             let _ = fs::remove_file(path);
         }
     }
+}
+
+/// Whether a file is so old that its writer must be gone.
+pub(super) fn is_abandoned(path: &Path) -> bool {
+    let changed = fs::metadata(path).and_then(|file| file.modified()).ok();
+    changed.and_then(|changed| SystemTime::now().duration_since(changed).ok()).is_some_and(|age| age > ABANDONED)
 }
 
 #[cfg(test)]

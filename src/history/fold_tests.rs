@@ -66,7 +66,7 @@ fn a_fold_that_was_killed_loses_nothing_and_doubles_nothing() {
         let whole = history.run_ids(&Partition::of("a/b.c", rows("x", 1).run.at)).unwrap();
         for table in Table::ALL {
             let directory = directory(&history, table);
-            let (frame, superfluous) = history.gather(&files::list(&directory), &whole).unwrap();
+            let (frame, superfluous) = history.gather(&files::list(&directory), &whole, LARGEST_REWRITTEN).unwrap();
             files::publish(&directory.join("month-1-1.parquet"), &mut frame.unwrap()).unwrap();
             if let Some(removed) = removed {
                 files::set_generation(&directory, "month-1-1").unwrap();
@@ -142,4 +142,32 @@ fn what_is_not_whole_or_not_readable_is_left_alone() {
     assert!(orphan.exists());
     assert!(record(&history, &half));
     assert_eq!(history.read_steps(&ALL).unwrap().len(), 4);
+}
+
+/// Folds in passing leave larger files as they are; every run is there once, the sums of all files count, and one fold makes one file.
+#[test]
+fn several_folded_files_of_a_month_are_one_ledger() {
+    let dir = tempfile::tempdir().unwrap();
+    let history = History::open(dir.path(), "a/b.c");
+    let partition = Partition::of("a/b.c", rows("x", 1).run.at);
+    for part in 0..3 {
+        many(&history, part * 10, part * 10 + 10);
+        history.fold(&partition, 0).unwrap();
+    }
+    many(&history, 30, 33);
+    for table in Table::ALL {
+        let files = files::list(&directory(&history, table));
+        assert_eq!((files.folded.len(), files.single.len()), (3, 3));
+    }
+    assert_eq!(files::list(&dir.path().join("weeks/project=a%2Fb.c/month=2026-11")).folded.len(), 3);
+    let answers = || {
+        assert_eq!((ids(&history).len(), history.read_steps(&ALL).unwrap().len()), (33, 33));
+        (history.rollup(&ALL).unwrap(), history.rollup_builds(&ALL).unwrap())
+    };
+    let before = answers();
+    assert_eq!(before.0[0].count, 33);
+    fs::remove_dir_all(dir.path().join("weeks")).unwrap();
+    assert_eq!(answers(), before);
+    assert_eq!(history.compact(&ALL).unwrap(), Fold { runs: 33, files_before: 18, files_after: 3, busy: 0 });
+    assert_eq!(answers(), before);
 }

@@ -153,10 +153,6 @@ impl<'f> Columns<'f> {
         Self { frame }
     }
 
-    pub(super) fn height(&self) -> usize {
-        self.frame.height()
-    }
-
     pub(super) fn get(&self, name: &str) -> Values<'f> {
         let Ok(column) = self.frame.column(name) else { return Values::Missing };
         let values = match column.dtype() {
@@ -216,25 +212,22 @@ impl<'f> Values<'f> {
 
 /// Rows that a table holds.
 pub(super) trait Row: Sized {
-    /// Reads the rows of a frame, with their time and branch, which tell whether they are wanted.
-    fn read(frame: &DataFrame, project: &str) -> Vec<(Timestamp, Option<String>, Self)>;
+    /// Reads some rows of a frame, by their numbers, with their times.
+    fn read(frame: &DataFrame, project: &str, rows: &[usize]) -> Vec<(Timestamp, Self)>;
 }
 
 macro_rules! read_rows {
-    ($frame:ident, $($column:ident),+; |$row:ident| $make:expr) => {{
+    ($frame:ident, $rows:ident, $($column:ident),+; |$row:ident| $make:expr) => {{
         let columns = Columns::new($frame);
         let at_column = columns.get("at");
-        let branch_column = columns.get("branch");
         $(let $column = columns.get(stringify!($column));)+
-        (0..$frame.height())
-            .map(|$row| (at_column.time($row).unwrap_or_default(), branch_column.owned($row), $make))
-            .collect()
+        $rows.iter().map(|$row| { let $row = *$row; (at_column.time($row).unwrap_or_default(), $make) }).collect()
     }};
 }
 
 impl Row for RunRow {
-    fn read(frame: &DataFrame, project: &str) -> Vec<(Timestamp, Option<String>, Self)> {
-        read_rows!(frame, run, at, finished_at, week, commit, branch, job_url, runner, builder, command, outcome, builds, seconds,
+    fn read(frame: &DataFrame, project: &str, rows: &[usize]) -> Vec<(Timestamp, Self)> {
+        read_rows!(frame, rows, run, at, finished_at, week, commit, branch, job_url, runner, builder, command, outcome, builds, seconds,
         duration_source, duration_bucket, images, bklog; |row| Self {
             run: run.owned(row).unwrap_or_default(),
             project: project.to_owned(),
@@ -259,8 +252,8 @@ impl Row for RunRow {
 }
 
 impl Row for BuildRow {
-    fn read(frame: &DataFrame, _project: &str) -> Vec<(Timestamp, Option<String>, Self)> {
-        read_rows!(frame, run, build, target, outcome, seconds, duration_source, duration_bucket, executed, cached, failed,
+    fn read(frame: &DataFrame, _project: &str, rows: &[usize]) -> Vec<(Timestamp, Self)> {
+        read_rows!(frame, rows, run, build, target, outcome, seconds, duration_source, duration_bucket, executed, cached, failed,
         executed_seconds, context_bytes, cache_imports, failed_imports, cache_exports, inline_cache, bases, versions; |row| Self {
             run: run.owned(row).unwrap_or_default(),
             build: build.small(row).unwrap_or_default(),
@@ -285,8 +278,8 @@ impl Row for BuildRow {
 }
 
 impl Row for StepRow {
-    fn read(frame: &DataFrame, _project: &str) -> Vec<(Timestamp, Option<String>, Self)> {
-        read_rows!(frame, run, build, index, name, identity, kind, target, stage, platform, number, keyword, status, cache_hit, seconds,
+    fn read(frame: &DataFrame, _project: &str, rows: &[usize]) -> Vec<(Timestamp, Self)> {
+        read_rows!(frame, rows, run, build, index, name, identity, kind, target, stage, platform, number, keyword, status, cache_hit, seconds,
         duration_bucket, transferred_bytes, verdict, error; |row| Self {
             run: run.owned(row).unwrap_or_default(),
             build: build.small(row).unwrap_or_default(),

@@ -30,6 +30,8 @@ pub mod identity;
 #[cfg(feature = "history")]
 mod past;
 #[cfg(feature = "history")]
+mod prune;
+#[cfg(feature = "history")]
 mod read;
 mod record;
 #[cfg(feature = "history")]
@@ -39,6 +41,8 @@ mod rollup;
 pub mod rows;
 #[cfg(feature = "history")]
 mod store;
+#[cfg(feature = "history")]
+mod tally;
 #[cfg(feature = "history")]
 mod verify;
 

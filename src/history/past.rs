@@ -8,6 +8,7 @@ use polars::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::files::{self, Table, digest, publish};
+use super::fold::shared_lock;
 use super::frames::{Columns, frame, times};
 use super::rows::{RunRow, Selection};
 use super::store::{MAX_TRIED, SCHEMA_VERSION, log_of};
@@ -107,19 +108,25 @@ impl History {
             // Targets of one key share its copies; the last sync says what they hold.
             if written.insert(&sync.key) {
                 let directory = self.root().join("contexts").join(format!("key={}", digest(&sync.key)));
+                let lock = shared_lock(&directory)?;
                 let tree = write_tree(&directory, sync)?;
                 publish(&directory.join(&name), &mut context_frame(run, sync, recorded_ns, &tree)?)?;
+                drop(lock);
+                self.prune(&directory)?;
             }
         }
         for (image, sync) in images(run, syncs) {
-            let target = self.root().join("images").join(format!("name={}", digest(&image_name::tagged(&image)))).join(&name);
+            let images = self.root().join("images").join(format!("name={}", digest(&image_name::tagged(&image))));
             // The context of an earlier build of the run is not what its key holds at the end.
             let directory = self.root().join("contexts").join(format!("key={}", digest(&sync.key)));
+            let lock = shared_lock(&directory)?;
             let tree = match sync.copies.is_empty() {
                 true => write_tree(&directory, &SyncRecord { copies: vec![sync.listing.fresh()], ..sync.clone() })?,
                 false => write_tree(&directory, sync)?,
             };
-            publish(&target, &mut image_frame(run, &image, sync, &tree)?)?;
+            publish(&images.join(&name), &mut image_frame(run, &image, sync, &tree)?)?;
+            drop(lock);
+            self.prune(&images)?;
         }
         Ok(())
     }

@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::mpsc;
 
+use jiff::Timestamp;
 use polars::prelude::*;
 
 use super::files::{self, Partition, Table};
@@ -40,28 +42,79 @@ impl History {
         self.read_rows(Table::Steps, selection)
     }
 
-    fn read_rows<T: Row>(&self, table: Table, selection: &Selection) -> Result<Vec<T>, HistoryError> {
+    /// Gives the steps of the runs of a selection month by month, within each in the order of their runs' times: a year of them fits into
+    /// little memory.
+    ///
+    /// # Errors
+    /// As [`History::read_runs`].
+    pub fn each_steps(&self, selection: &Selection, mut each: impl FnMut(&[StepRow])) -> Result<(), HistoryError> {
+        self.months(Table::Steps, selection, |rows| each(&rows.into_iter().map(|(_, row)| row).collect::<Vec<StepRow>>()))
+    }
+
+    fn read_rows<T: Row + Send>(&self, table: Table, selection: &Selection) -> Result<Vec<T>, HistoryError> {
         let mut rows = Vec::new();
-        for partition in files::partitions(self.root(), table, selection) {
-            for frame in self.frames(table, &partition, None)? {
-                rows.extend(T::read(&frame, &partition.project).into_iter().filter(|(at, branch, _)| {
-                    selection.since.is_none_or(|since| *at >= since)
-                        && selection.until.is_none_or(|until| *at < until)
-                        && selection.branch.as_ref().is_none_or(|wanted| branch.as_ref() == Some(wanted))
-                }));
-            }
-        }
+        self.months(table, selection, |month| rows.extend(month))?;
         // Stable: the rows of one run stay in the order of the log.
-        rows.sort_by_key(|(at, _, _)| *at);
-        Ok(rows.into_iter().map(|(_, _, row)| row).collect())
+        rows.sort_by_key(|(at, _)| *at);
+        Ok(rows.into_iter().map(|(_, row)| row).collect())
+    }
+
+    /// Gives the rows of a selection month by month, in the order of projects and months. Several months are read at once, each by a thread
+    /// of its own that waits until its rows are wanted.
+    fn months<T: Row + Send>(
+        &self,
+        table: Table,
+        selection: &Selection,
+        mut each: impl FnMut(Vec<(Timestamp, T)>),
+    ) -> Result<(), HistoryError> {
+        let partitions = &files::partitions(self.root(), table, selection);
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(partitions.len());
+        std::thread::scope(|scope| {
+            let read: Vec<mpsc::Receiver<_>> = (0..workers)
+                .map(|first| {
+                    let (sender, receiver) = mpsc::sync_channel(0);
+                    scope.spawn(move || {
+                        for partition in partitions.iter().skip(first).step_by(workers) {
+                            if sender.send(self.rows_of_month(table, partition, selection)).is_err() {
+                                return;
+                            }
+                        }
+                    });
+                    receiver
+                })
+                .collect();
+            // The months take turns, and so do the threads that read them.
+            for (_, receiver) in partitions.iter().zip(read.iter().cycle()) {
+                // A thread ends early only by a panic, which the scope passes on.
+                let Ok(month) = receiver.recv() else { break };
+                each(month?);
+            }
+            Ok(())
+        })
+    }
+
+    /// The rows of a month that a selection wants, with their times, in the order of these.
+    fn rows_of_month<T: Row>(
+        &self,
+        table: Table,
+        partition: &Partition,
+        selection: &Selection,
+    ) -> Result<Vec<(Timestamp, T)>, HistoryError> {
+        let mut rows = Vec::new();
+        for frame in self.frames(table, partition, None)? {
+            rows.extend(T::read(&frame, &partition.project, &wanted(&frame, selection)));
+        }
+        rows.sort_by_key(|(at, _)| *at);
+        Ok(rows)
     }
 
     /// The rows of a partition, every run once, whatever is folded meanwhile; only of runs that were recorded to their end.
     pub(super) fn frames(&self, table: Table, partition: &Partition, columns: Option<&[&str]>) -> Result<Vec<DataFrame>, HistoryError> {
-        let whole = self.whole_runs(table, partition)?;
+        let removed = self.removed(partition)?;
         self.settled(&partition.directory(self.root(), table), |files| {
             let mut frames = Vec::new();
-            let mut seen = HashSet::new();
+            let unfinished = self.unfinished(table, partition, files)?;
+            let mut seen = removed.clone();
             let alone = files.single.is_empty() && files.folded.len() == 1;
             for path in &files.folded {
                 let Some(frame) = self.readable(path, columns)? else { continue };
@@ -71,66 +124,30 @@ impl History {
                 }
                 frames.push(frame);
             }
-            frames.extend(self.singles(files, &seen, whole.as_ref(), columns)?);
+            for (path, run) in &files.single {
+                if !seen.contains(run) && !unfinished.contains(run) {
+                    frames.extend(self.readable(path, columns)?);
+                }
+            }
             Ok(frames)
         })
     }
 
-    /// The same as queries that have not run yet: a file of folded runs is read only as far as a query needs it.
-    /// They must run before the partition is settled (see [`History::settled`]). With `but_first` those of the first folded file are left
-    /// out, because the caller knows what it holds.
-    pub(super) fn pieces(
-        &self,
-        files: &files::Files,
-        whole: Option<&HashSet<String>>,
-        columns: &[&str],
-        but_first: bool,
-    ) -> Result<Vec<LazyFrame>, HistoryError> {
-        let mut pieces = Vec::new();
-        let mut seen = HashSet::new();
-        for path in &files.folded {
-            let last = files.single.is_empty() && Some(path) == files.folded.last();
-            if !seen.is_empty() {
-                let Some(frame) = self.readable(path, Some(columns))? else { continue };
-                let frame = without(frame, &seen);
-                seen.extend(run_set(&frame));
-                pieces.push(frame.lazy());
-                continue;
-            }
-            // Newer files are refused and broken ones left out before the query runs.
-            let Some(frame) = self.readable(path, Some(if last { &["schema_version"] } else { &["run"] }))? else { continue };
-            if !last {
-                seen.extend(run_set(&frame));
-            }
-            if but_first && Some(path) == files.folded.first() {
-                continue;
-            }
-            let scan =
-                path.to_str().map(|path| LazyFrame::scan_parquet(path.into(), ScanArgsParquet { glob: false, ..Default::default() }));
-            match scan {
-                Some(Ok(scan)) => pieces.push(scan),
-                _ => pieces.extend(self.readable(path, Some(columns))?.map(IntoLazy::lazy)),
-            }
+    /// The runs with a file of their own that were not recorded to their end: those that the runs table, which is written last, does not
+    /// have. What is folded is whole.
+    pub(super) fn unfinished(&self, table: Table, partition: &Partition, files: &files::Files) -> Result<HashSet<String>, HistoryError> {
+        if table == Table::Runs || files.single.is_empty() {
+            return Ok(HashSet::new());
         }
-        let mut small: Option<DataFrame> = None;
-        for frame in self.singles(files, &seen, whole, Some(columns))? {
-            match &mut small {
-                None => small = Some(frame),
-                // Rows of one schema are one query.
-                Some(all) => {
-                    if all.schema() != frame.schema() || all.vstack_mut(&frame).is_err() {
-                        pieces.push(frame.lazy());
-                    }
-                }
-            }
+        let mut missing: HashSet<String> = files.single.iter().map(|(_, run)| run.clone()).collect();
+        for (_, run) in files::list(&partition.directory(self.root(), Table::Runs)).single {
+            missing.remove(&run);
         }
-        pieces.extend(small.map(IntoLazy::lazy));
-        Ok(pieces)
-    }
-
-    /// The runs of which a table has everything: those of the runs table, which is written last and read first.
-    pub(super) fn whole_runs(&self, table: Table, partition: &Partition) -> Result<Option<HashSet<String>>, HistoryError> {
-        if table == Table::Runs { Ok(None) } else { self.run_ids(partition).map(Some) }
+        if !missing.is_empty() {
+            let whole = self.run_ids(partition)?;
+            missing.retain(|run| !whole.contains(run));
+        }
+        Ok(missing)
     }
 
     /// Reads a partition until it was not folded meanwhile.
@@ -144,22 +161,6 @@ impl History {
                 return Ok(result);
             }
         }
-    }
-
-    fn singles(
-        &self,
-        files: &files::Files,
-        seen: &HashSet<String>,
-        whole: Option<&HashSet<String>>,
-        columns: Option<&[&str]>,
-    ) -> Result<Vec<DataFrame>, HistoryError> {
-        let mut frames = Vec::new();
-        for (path, run) in &files.single {
-            if !seen.contains(run) && whole.is_none_or(|whole| whole.contains(run)) {
-                frames.extend(self.readable(path, columns)?);
-            }
-        }
-        Ok(frames)
     }
 
     /// The runs of a partition that were recorded to their end.
@@ -186,7 +187,7 @@ impl History {
         for partition in files::partitions(self.root(), Table::Runs, &selection).iter().rev() {
             let mut runs: Vec<RunRow> = Vec::new();
             for frame in self.frames(Table::Runs, partition, None)? {
-                runs.extend(RunRow::read(&frame, &partition.project).into_iter().map(|(_, _, run)| run));
+                runs.extend(RunRow::read(&frame, &partition.project, &all(&frame)).into_iter().map(|(_, run)| run));
             }
             runs.retain(|run| self.came_before(&files::stamp(run.at), &run.run));
             runs.sort_by(|a, b| (b.at, &b.run).cmp(&(a.at, &a.run)));
@@ -215,7 +216,7 @@ impl History {
                 }
                 let Some(frame) = self.readable(path, None)? else { continue };
                 let before: HashSet<String> = found.keys().cloned().collect();
-                for (_, _, step) in StepRow::read(&frame, &partition.project) {
+                for (_, step) in StepRow::read(&frame, &partition.project, &all(&frame)) {
                     if wanted.contains(&step.run) && !before.contains(&step.run) {
                         found.entry(step.run.clone()).or_default().push(step);
                     }
@@ -229,8 +230,13 @@ impl History {
     pub(super) fn readable(&self, path: &Path, columns: Option<&[&str]>) -> Result<Option<DataFrame>, HistoryError> {
         // Duplicates are told by the run, so that column is read in any case.
         let columns = columns.map(|columns| if columns.contains(&"run") { columns.to_vec() } else { [columns, &["run"]].concat() });
-        match files::read(path, columns.as_deref()) {
-            Ok(frame) => Ok(frame),
+        self.noted_unless_newer(files::read(path, columns.as_deref())).map(Option::flatten)
+    }
+
+    /// What was read. A damaged file is noted and gives `None`; one of a newer program is an error.
+    pub(super) fn noted_unless_newer<T>(&self, read: Result<T, HistoryError>) -> Result<Option<T>, HistoryError> {
+        match read {
+            Ok(read) => Ok(Some(read)),
             Err(newer @ HistoryError::Newer { .. }) => Err(newer),
             Err(error) => {
                 self.note(&error);
@@ -238,6 +244,26 @@ impl History {
             }
         }
     }
+}
+
+/// Which rows of a frame a selection wants.
+pub(super) fn wanted(frame: &DataFrame, selection: &Selection) -> Vec<usize> {
+    if selection.since.is_none() && selection.until.is_none() && selection.branch.is_none() {
+        return all(frame);
+    }
+    let columns = Columns::new(frame);
+    let (at, branch) = (columns.get("at"), columns.get("branch"));
+    let within = |row: &usize| {
+        let time = at.time(*row);
+        selection.since.is_none_or(|since| time.is_some_and(|at| at >= since))
+            && selection.until.is_none_or(|until| time.is_some_and(|at| at < until))
+            && selection.branch.as_deref().is_none_or(|wanted| branch.text(*row) == Some(wanted))
+    };
+    (0..frame.height()).filter(within).collect()
+}
+
+fn all(frame: &DataFrame) -> Vec<usize> {
+    (0..frame.height()).collect()
 }
 
 /// The runs that a frame has rows of.

@@ -4,17 +4,17 @@
 //! histograms. Months are counted side by side. Any other engine can do the same with the SQL of `docs/history.md`.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-use polars::prelude::*;
+use polars::prelude::DataFrame;
 
 use super::files::{self, Partition, Table};
-use super::frames::Columns;
+use super::read::run_set;
 use super::rows::{Selection, bucket_seconds};
-use super::store::SCHEMA_VERSION;
+use super::tally::{Counted, Tally};
 use super::{History, HistoryError};
 
 /// One week of one step (or of one build or target) of a project.
@@ -140,32 +140,60 @@ impl History {
     }
 
     fn roll_month(&self, table: Table, partition: &Partition, selection: &Selection) -> Result<Vec<WeekRow>, HistoryError> {
-        let counted: &[&str] = match table {
-            Table::Builds => &["target", "week", "duration_bucket", "seconds", "executed", "cached", "at", "branch"],
-            _ => &["target", "identity", "week", "duration_bucket", "seconds", "status", "cache_hit", "at", "branch"],
-        };
-        let whole = self.whole_runs(table, partition)?;
-        let directory = partition.directory(self.root(), table);
-        let is_all = table == Table::Steps && covers(selection, &partition.month);
-        let (sums, failed) = self.settled(&directory, |files| {
-            let (mut sums, mut failed) = (Vec::new(), Vec::new());
-            // What a fold has summed up already need not be summed up again.
-            let known = files.folded.first().filter(|_| is_all).and_then(|first| self.stored_sums(partition, first));
-            for piece in self.pieces(files, whole.as_ref(), counted, known.is_some())? {
-                match summed(piece, table, selection) {
-                    Ok(sum) => sums.push(sum),
-                    Err(error) => failed.push(error.to_string()),
+        let is_all = covers(selection, &partition.month);
+        let selection = if is_all { &EVERYTHING } else { selection };
+        let removed = self.removed(partition)?;
+        // What a fold has summed up already need not be summed up again, unless runs in it are being removed.
+        let has_sums = table == Table::Steps && is_all && removed.is_empty();
+        let tally = self.settled(&partition.directory(self.root(), table), |files| {
+            let mut tally = Tally::default();
+            let unfinished = self.unfinished(table, partition, files)?;
+            let mut seen = removed.clone();
+            for (number, path) in files.folded.iter().enumerate() {
+                let is_last = files.single.is_empty() && number + 1 == files.folded.len();
+                // The runs of a file are of interest where others can hold them too.
+                let runs = if is_last { None } else { self.readable(path, Some(&["run"]))?.map(|frame| run_set(&frame)) };
+                let is_alone = seen.is_empty() || runs.as_ref().is_some_and(|runs| runs.is_disjoint(&seen));
+                if !(is_alone && has_sums && self.count_sums(partition, path, &mut tally)?) {
+                    self.count(path, table, selection, &seen, &mut tally)?;
+                }
+                seen.extend(runs.into_iter().flatten());
+            }
+            for (path, run) in &files.single {
+                if !seen.contains(run) && !unfinished.contains(run) {
+                    self.count(path, table, selection, &HashSet::new(), &mut tally)?;
                 }
             }
-            sums.extend(known);
-            Ok((sums, failed))
+            Ok(tally)
         })?;
-        for message in failed {
-            self.note(&HistoryError::Damaged { path: directory.clone(), message: files::short(&message) });
+        Ok(tally.weeks(&partition.project))
+    }
+
+    /// Counts the rows of a file but those of the runs `seen`. One that is damaged is noted.
+    fn count(
+        &self,
+        path: &Path,
+        table: Table,
+        selection: &Selection,
+        seen: &HashSet<String>,
+        tally: &mut Tally,
+    ) -> Result<(), HistoryError> {
+        let read = tally.add_file(path, Counted::Rows(table), selection, seen);
+        self.noted_unless_newer(read).map(|_| ())
+    }
+
+    /// Counts the stored sums of a folded file; false where there are none.
+    fn count_sums(&self, partition: &Partition, folded: &Path, tally: &mut Tally) -> Result<bool, HistoryError> {
+        let Some(path) = sums_path(self.root(), partition, folded) else { return Ok(false) };
+        match tally.add_file(&path, Counted::Sums, &EVERYTHING, &HashSet::new()) {
+            Err(newer @ HistoryError::Newer { .. }) => Err(newer),
+            // They are made from the rows again; `verify` names those that are broken.
+            read => Ok(read.unwrap_or_default()),
         }
-        Ok(weeks_of(&sums, &partition.project))
     }
 }
+
+const EVERYTHING: Selection = Selection { project: None, since: None, until: None, branch: None };
 
 /// Whether a selection wants every row of a month.
 fn covers(selection: &Selection, month: &str) -> bool {
@@ -183,84 +211,15 @@ pub(super) fn sums_path(root: &Path, partition: &Partition, folded: &Path) -> Op
 }
 
 impl History {
-    fn stored_sums(&self, partition: &Partition, folded: &Path) -> Option<DataFrame> {
-        files::read(&sums_path(self.root(), partition, folded)?, None).ok().flatten()
-    }
-
     /// Stores the sums of a folded file of steps. Without them it only takes longer.
     pub(super) fn store_sums(&self, partition: &Partition, folded: &Path, steps: &DataFrame) {
         let Some(path) = sums_path(self.root(), partition, folded) else { return };
-        let stored = summed(steps.clone().lazy(), Table::Steps, &Selection::default())
-            .and_then(|mut sums| {
-                let version = Column::new("schema_version".into(), vec![SCHEMA_VERSION; sums.height()]);
-                sums.with_column(version)?;
-                Ok(sums)
-            })
-            .map_err(|error| HistoryError::Encode(error.to_string()))
-            .and_then(|mut sums| files::publish(&path, &mut sums));
-        if let Err(error) = stored {
+        let mut tally = Tally::default();
+        tally.add_frame(steps, Counted::Rows(Table::Steps), &EVERYTHING, &HashSet::new());
+        if let Err(error) = tally.sums().and_then(|mut sums| files::publish(&path, &mut sums)) {
             self.note(&error);
         }
     }
-}
-
-/// The sums of a piece by step, week and bucket.
-fn summed(piece: LazyFrame, table: Table, selection: &Selection) -> PolarsResult<DataFrame> {
-    let time = |at: jiff::Timestamp| lit(at.as_microsecond()).cast(DataType::Datetime(TimeUnit::Microseconds, None));
-    let mut piece = piece;
-    if let Some(since) = selection.since {
-        piece = piece.filter(col("at").gt_eq(time(since)));
-    }
-    if let Some(until) = selection.until {
-        piece = piece.filter(col("at").lt(time(until)));
-    }
-    if let Some(branch) = &selection.branch {
-        piece = piece.filter(col("branch").eq(lit(branch.as_str())));
-    }
-    let sum = |name: &str| col(name).cast(DataType::Int64).sum().alias(name);
-    let (keys, figures) = match table {
-        Table::Builds => (vec![col("target"), col("week"), col("duration_bucket")], vec![sum("executed"), sum("cached")]),
-        _ => {
-            let executed = col("status").eq(lit("done")).cast(DataType::Int64).sum().alias("executed");
-            let cached = col("cache_hit").cast(DataType::Int64).sum().alias("cached");
-            (vec![col("target"), col("identity"), col("week"), col("duration_bucket")], vec![executed, cached])
-        }
-    };
-    let figures = [figures, vec![len().cast(DataType::Int64).alias("count"), col("seconds").sum()]].concat();
-    // A query without sinks of its own has a single result, always.
-    Ok(piece.group_by(keys).agg(figures).collect_with_engine(Engine::Streaming)?.unwrap_single())
-}
-
-/// The weeks that sums are about.
-fn weeks_of(sums: &[DataFrame], project: &str) -> Vec<WeekRow> {
-    let mut weeks: HashMap<(Option<&str>, &str, &str), WeekRow> = HashMap::new();
-    let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or_default();
-    let sums: Vec<Columns<'_>> = sums.iter().map(Columns::new).collect();
-    for columns in &sums {
-        let (target, identity, week) = (columns.get("target"), columns.get("identity"), columns.get("week"));
-        let (bucket, count, seconds) = (columns.get("duration_bucket"), columns.get("count"), columns.get("seconds"));
-        let (executed, cached) = (columns.get("executed"), columns.get("cached"));
-        for row in 0..columns.height() {
-            let key = (target.text(row), identity.text(row).unwrap_or_default(), week.text(row).unwrap_or_default());
-            let entry = weeks.entry(key).or_default();
-            let count = number(count.integer(row));
-            entry.count += count;
-            entry.executed += number(executed.integer(row));
-            entry.cached += number(cached.integer(row));
-            entry.seconds += seconds.double(row).unwrap_or_default();
-            if let Some(bucket) = bucket.bucket(row) {
-                entry.add_to_bucket(bucket, count);
-            }
-        }
-    }
-    let named = |((target, identity, week), row): ((Option<&str>, &str, &str), WeekRow)| WeekRow {
-        project: project.to_owned(),
-        target: target.map(str::to_owned),
-        identity: identity.to_owned(),
-        week: week.to_owned(),
-        ..row
-    };
-    weeks.into_iter().map(named).collect()
 }
 
 #[cfg(test)]

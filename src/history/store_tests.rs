@@ -76,6 +76,10 @@ pub(in crate::history) fn record(history: &History, rows: &RunRows) -> bool {
     history.record(rows, &[], Clock::Known).unwrap() == Recorded::New
 }
 
+pub(in crate::history) fn record_with(history: &History, rows: &RunRows, syncs: &[SyncRecord]) {
+    assert_eq!(history.record(rows, syncs, Clock::Known).unwrap(), Recorded::New);
+}
+
 fn only_file(history: &History) -> PathBuf {
     files::list(&Partition::of("a/b.c", rows("one", 1).run.at).directory(history.root(), Table::Runs)).single.remove(0).0
 }
@@ -84,9 +88,9 @@ fn read(path: &Path) -> polars::prelude::DataFrame {
     files::read(path, None).unwrap().unwrap()
 }
 
-const KEY: &str = "buildx|default|node|context|app";
+pub(in crate::history) const KEY: &str = "buildx|default|node|context|app";
 
-fn sync(content: &str) -> SyncRecord {
+pub(in crate::history) fn sync(content: &str) -> SyncRecord {
     let entry = Entry { path: "src/x".into(), mode: 0o644, size: 3, mtime_ns: 5, link: String::new(), inode: 9, ctime_ns: 8 };
     let id = ContentId::Git(content.into());
     let listing = Listing::new(vec![entry.clone()], vec![Some(id.clone())]);

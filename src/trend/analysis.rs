@@ -127,8 +127,8 @@ pub fn analyse<E>(
             series.extend(ledger::measure_steps(runs, rows, &|row| of_target(row) && question.steps.wants(&row.identity)));
         }
         trend.budgets.extend(budgets(policy, runs, &series, &mut window)?);
-        for measured in series {
-            let found = levels::find(&measured, question.min_ratio);
+        let changes = levels::find_all(&series, question.min_ratio);
+        for (measured, found) in series.into_iter().zip(changes) {
             let accepted = |found: &Found| {
                 let at =
                     policy.accepted.iter().position(|level| gate::accepted(std::slice::from_ref(level), &measured, found).is_some())?;

@@ -1,5 +1,10 @@
 //! The changes of a measured series: [`super::change_point`] with builds that did nothing kept apart from those that did something.
 
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use super::{
     change_point::{Change, Direction, State, detect},
     ledger::{Measured, Metric},
@@ -32,6 +37,27 @@ const APART: f64 = 0.2;
 const WORK: (f64, f64) = (0.2, 0.8);
 /// Places of two changes that are one.
 const NEAR: usize = 3;
+
+/// Finds the lasting changes of several series, several at a time.
+pub fn find_all(measured: &[Measured], min_ratio: f64) -> Vec<Vec<Found>> {
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(measured.len());
+    let (next, found) = (AtomicUsize::new(0), Mutex::new(vec![Vec::new(); measured.len()]));
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(series) = measured.get(at) else { return };
+                    let changes = find(series, min_ratio);
+                    if let Some(place) = found.lock().unwrap_or_else(PoisonError::into_inner).get_mut(at) {
+                        *place = changes;
+                    }
+                }
+            });
+        }
+    });
+    found.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Finds the lasting changes.
 pub fn find(measured: &Measured, min_ratio: f64) -> Vec<Found> {

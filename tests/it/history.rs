@@ -188,6 +188,62 @@ fn two_hundred_kills() {
     place.is_sound(number);
 }
 
+/// Removals are killed at any moment: no run is there half, what stays is there, and the next removal completes what the others began.
+#[test]
+fn removals_that_are_killed() {
+    const OLD: usize = 12;
+    const NEW: usize = 3;
+    let mut numbers = Numbers(11);
+    let mut killed = 0;
+    // The kills are to hit all of a removal's life, however long that is here and now.
+    let mut longest = 40_000;
+    for round in 0..8 {
+        let place = Place::new();
+        for number in 0..OLD + NEW {
+            // Old ones of 2020, new ones of today; two thirds of the old ones are folded.
+            let at = if number < OLD { format!("{}", 1_600_000_000 + number * 600) } else { jiff::Timestamp::now().to_string() };
+            let arguments = ["record", &place.log(number), "--project", "shop", "--started-at", &at].map(str::to_owned);
+            assert!(place.spawn(&arguments).wait().unwrap().success());
+            if number == 7 {
+                assert_eq!(code(&run(&place.history(), &["history", "compact"])), 0);
+            }
+        }
+        let remove = ["history", "rm", "--older-than", "90d", "--yes"].map(str::to_owned);
+        for _ in 0..4 {
+            let begun = Instant::now();
+            let mut child = place.spawn(&remove);
+            std::thread::sleep(Duration::from_micros(numbers.below(longest)));
+            if child.try_wait().unwrap().is_none() {
+                child.kill().unwrap();
+                killed += 1;
+            } else {
+                longest = (longest * 3 / 4).max(2_000);
+            }
+            child.wait().unwrap();
+            longest = longest.max(u64::try_from(begun.elapsed().as_micros()).unwrap() / 2);
+            let runs = place.runs().len();
+            assert!((NEW..=OLD + NEW).contains(&runs), "round {round}: {runs} runs");
+            place.is_sound(runs);
+        }
+        assert_eq!(code(&run(&place.history(), &remove.each_ref().map(String::as_str))), 0);
+        place.is_sound(NEW);
+        // Nothing of them is left in any file, marks included.
+        let mut pending = vec![place.history()];
+        while let Some(directory) = pending.pop() {
+            for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if entry.file_type().unwrap().is_dir() {
+                    pending.push(entry.path());
+                } else {
+                    assert!(!name.starts_with("2020") && !name.starts_with("month-") && !name.starts_with(".removing"), "{name} is left");
+                }
+            }
+        }
+        assert_eq!(code(&run(&place.history(), &["history", "verify"])), 0);
+    }
+    assert!(killed >= 8, "only {killed} were killed in time");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_full_disk_is_said_and_leaves_the_ledger_whole() {
@@ -248,6 +304,37 @@ fn verify_names_what_is_wrong() {
     assert_eq!(code(&exported), 0);
     assert!(err(&exported).contains(&*cut), "{}", err(&exported));
     assert_eq!(out(&exported).lines().count(), 1 + 2 * 5);
+}
+
+/// Files whose pages are broken in every way: each is named, no reader panics aloud, and what is sound is read.
+#[test]
+fn broken_pages_are_named_and_nothing_else_is_said() {
+    let place = Place::new();
+    for number in 1..4 {
+        assert!(place.spawn(&place.record(number)).wait().unwrap().success());
+    }
+    let month = place.history().join("steps/project=shop/month=2026-05");
+    let mut files: Vec<PathBuf> = fs::read_dir(&month).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let whole = fs::read(&files[0]).unwrap();
+    let cut = files[0].file_name().unwrap().to_string_lossy();
+    let mut panicked = 0;
+    for from in (4..whole.len() - 8).step_by(whole.len() / 40) {
+        let mut bytes = whole.clone();
+        let to = (from + 24).min(bytes.len() - 8);
+        bytes[from..to].fill(0xEE);
+        fs::write(&files[0], &bytes).unwrap();
+        for arguments in [&["history", "export", "--table", "steps"][..], &["history", "verify"], &["report", "--project", "shop"]] {
+            let output = run(&place.history(), arguments);
+            assert!(output.status.code().is_some(), "{from}: a signal ended it");
+            assert!(!err(&output).contains("panicked"), "{from}: {}", err(&output));
+            if err(&output).contains("its pages are broken") {
+                assert!(err(&output).contains(&*cut), "{from}: {}", err(&output));
+                panicked += 1;
+            }
+        }
+    }
+    assert!(panicked > 0, "nothing was broken as polars panics on it");
 }
 
 #[test]

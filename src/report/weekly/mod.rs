@@ -21,11 +21,11 @@ pub use advice::{Advice, Urgency};
 pub use changes::{Shift, TrendSeries};
 pub use numbers::Numbers;
 pub use old_code::OldCode;
-pub use steps::{HeatMap, StepCost, StepUse};
+pub use steps::{HeatMap, Seen, StepCost, StepUse};
 pub use window::Window;
 
 use crate::{
-    history::rows::{RunRow, StepRow},
+    history::rows::RunRow,
     report::units,
     trend::{analysis::Told, ledger::Recorded},
 };
@@ -41,8 +41,8 @@ pub struct Input<'a> {
     pub window: Window,
     /// The runs of the window, of the one before, and of as long before as the charts reach, with their builds.
     pub runs: &'a [Recorded],
-    /// The steps of the window and of the one before.
-    pub steps: &'a [StepRow],
+    /// What was seen of the steps of the window and of the one before.
+    pub steps: &'a Seen,
     /// How often steps were cached longer ago, a row a step and period. May be empty.
     pub usual: &'a [StepUse],
     /// Durations over time with their changes, as [`crate::trend::analysis`] tells them.
@@ -80,15 +80,19 @@ pub struct Weekly {
     pub judged: u64,
 }
 
+/// Runs by their ids.
+pub fn by_id(runs: &[Recorded]) -> HashMap<&str, &RunRow> {
+    runs.iter().map(|recorded| (recorded.run.run.as_str(), &recorded.run)).collect()
+}
+
 /// Makes the report.
 pub fn weekly(input: Input<'_>) -> Weekly {
-    let Input { project, now, window, runs, steps: step_rows, usual, told } = input;
-    let by_run: HashMap<&str, &RunRow> = runs.iter().map(|recorded| (recorded.run.run.as_str(), &recorded.run)).collect();
+    let Input { project, now, window, runs, steps: seen, usual, told } = input;
     let mut numbers = Numbers::of(&window, runs);
     let mut before = Numbers::of(&window.before(), runs);
-    let steps::Steps { costs, heat, lost, lost_before } = steps::steps(&window, &by_run, step_rows, usual);
+    let steps::Steps { costs, heat, lost, lost_before } = steps::steps(seen, usual);
     (numbers.lost, before.lost) = (lost, lost_before);
-    let (old_code, judged) = old_code::find(&window, &by_run, step_rows);
+    let (old_code, judged) = old_code::find(&seen.old_code);
     let series = changes::series(&window, told);
     let last_run = runs.iter().map(|recorded| recorded.run.at).filter(|at| *at < window.to).max();
     let imports = advice::failed_imports(&window, runs);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{steps::instruction, window::Window};
+use super::steps::instruction;
 use crate::{
     freshness::Verdict,
     history::rows::{RunRow, StepRow},
@@ -36,62 +36,71 @@ pub struct OldCode {
     pub fresh_since: bool,
 }
 
-/// The steps with such a verdict, stale ones first, then those that last had it; and on how many steps a verdict was given.
-pub fn find(window: &Window, runs: &HashMap<&str, &RunRow>, steps: &[StepRow]) -> (Vec<OldCode>, u64) {
-    type Key<'a> = (Option<&'a str>, &'a str);
-    let mut judged = 0;
-    let mut found: BTreeMap<(Key<'_>, &'static str), (OldCode, Option<&str>)> = BTreeMap::new();
-    let mut fresh: HashMap<Key<'_>, Timestamp> = HashMap::new();
-    for step in steps {
-        let Some(verdict) = step.verdict else {
-            continue;
-        };
-        let Some(run) = runs.get(step.run.as_str()).filter(|run| window.contains(run.at)) else {
-            continue;
-        };
-        let key = (step.target.as_deref(), step.identity.as_str());
-        judged += 1;
-        match verdict {
-            Verdict::Fresh => {
-                let last = fresh.entry(key).or_insert(run.at);
-                *last = run.at.max(*last);
-            }
-            Verdict::Unknown => judged -= 1,
-            Verdict::Stale | Verdict::Suspect => {
-                let (old, counted) = found.entry((key, verdict.name())).or_insert_with(|| {
-                    let new = OldCode {
-                        verdict: verdict.name(),
-                        target: step.target.clone(),
-                        stage: step.stage.clone(),
-                        instruction: instruction(&step.name).to_owned(),
-                        runs: 0,
-                        last_run: run.run.clone(),
-                        last_at: run.at,
-                        commit: run.commit.clone(),
-                        job_url: run.job_url.clone(),
-                        fresh_since: false,
-                    };
-                    (new, None)
-                });
-                // A run may hold the step once for every platform.
-                if *counted != Some(step.run.as_str()) {
-                    old.runs += 1;
-                    *counted = Some(&step.run);
-                }
-                if run.at >= old.last_at {
-                    (old.last_at, old.last_run, old.commit, old.job_url) =
-                        (run.at, run.run.clone(), run.commit.clone(), run.job_url.clone());
-                }
-            }
+/// What was seen of the verdicts of a window, added up step by step.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    judged: u64,
+    found: BTreeMap<(Key, &'static str), Found>,
+    fresh: HashMap<Key, Timestamp>,
+}
+
+/// Target and identity.
+type Key = (Option<String>, String);
+
+#[derive(Debug, Clone)]
+struct Found {
+    old: OldCode,
+    /// The run that was counted last.
+    counted: String,
+}
+
+impl Seen {
+    /// Adds a step of a run of the window.
+    pub(super) fn add(&mut self, run: &RunRow, step: &StepRow) {
+        let Some(verdict) = step.verdict.filter(|verdict| *verdict != Verdict::Unknown) else { return };
+        self.judged += 1;
+        let key = (step.target.clone(), step.identity.clone());
+        if verdict == Verdict::Fresh {
+            let last = self.fresh.entry(key).or_insert(run.at);
+            *last = run.at.max(*last);
+            return;
+        }
+        let Found { old, counted } = self.found.entry((key, verdict.name())).or_insert_with(|| {
+            let old = OldCode {
+                verdict: verdict.name(),
+                target: step.target.clone(),
+                stage: step.stage.clone(),
+                instruction: instruction(&step.name).to_owned(),
+                runs: 0,
+                last_run: run.run.clone(),
+                last_at: run.at,
+                commit: run.commit.clone(),
+                job_url: run.job_url.clone(),
+                fresh_since: false,
+            };
+            Found { old, counted: String::new() }
+        });
+        // A run may hold the step once for every platform.
+        if *counted != step.run {
+            old.runs += 1;
+            counted.clone_from(&step.run);
+        }
+        if run.at >= old.last_at {
+            (old.last_at, old.last_run, old.commit, old.job_url) = (run.at, run.run.clone(), run.commit.clone(), run.job_url.clone());
         }
     }
-    let mut found: Vec<OldCode> = found
-        .into_iter()
-        .map(|((key, _), (mut old, _))| {
-            old.fresh_since = fresh.get(&key).is_some_and(|at| *at > old.last_at);
-            old
+}
+
+/// The steps with such a verdict, stale ones first, then those that last had it; and on how many steps a verdict was given.
+pub fn find(seen: &Seen) -> (Vec<OldCode>, u64) {
+    let mut found: Vec<OldCode> = seen
+        .found
+        .iter()
+        .map(|((key, _), Found { old, .. })| OldCode {
+            fresh_since: seen.fresh.get(key).is_some_and(|at| *at > old.last_at),
+            ..old.clone()
         })
         .collect();
     found.sort_by(|a, b| (a.verdict != "stale", b.last_at).cmp(&(b.verdict != "stale", a.last_at)));
-    (found, judged)
+    (found, seen.judged)
 }

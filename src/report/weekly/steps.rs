@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::{Timestamp, civil};
 use serde::Serialize;
 
-use super::{numbers::quantile, window::Window, window::date};
+use super::{numbers::quantile, old_code, window::Window, window::date};
 use crate::{
     build::{Kind, Status},
     history::rows::{RunRow, StepRow},
@@ -90,17 +90,63 @@ fn ratio(executed: u64, cached: u64) -> Option<f64> {
     (all > 0).then(|| cached as f64 / all as f64)
 }
 
-type Key<'a> = (Option<&'a str>, &'a str);
+/// What is known of a step from the last run that had it.
+#[derive(Debug, Clone, Default)]
+struct Last {
+    at: Timestamp,
+    stage: Option<String>,
+    name: String,
+}
 
-#[derive(Default)]
-struct Tally<'a> {
-    last: Option<(Timestamp, &'a StepRow)>,
-    last_error: Option<(Timestamp, &'a str)>,
+#[derive(Debug, Clone, Default)]
+struct Tally {
+    target: Option<String>,
+    last: Last,
+    last_error: Option<(Timestamp, String)>,
     executed: u64,
     cached: u64,
     failed: u64,
     seconds: Vec<f64>,
     days: BTreeMap<civil::Date, (u64, u64)>,
+}
+
+/// The uses of steps within a window, by identity and then by target.
+#[derive(Debug, Clone, Default)]
+struct Tallies(HashMap<String, Vec<Tally>>);
+
+/// What was seen of the steps of a window and of the one before, added up run by run, so that a year needs no more memory than a week.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    window: Window,
+    now: Tallies,
+    then: Tallies,
+    pub(super) old_code: old_code::Seen,
+}
+
+impl Seen {
+    /// Nothing of a window yet.
+    pub fn new(window: Window) -> Self {
+        Self { window, now: Tallies::default(), then: Tallies::default(), old_code: old_code::Seen::default() }
+    }
+
+    /// Adds steps of runs in the order of their times, those of one run in the order of the log. What is in neither window counts not.
+    pub fn add(&mut self, runs: &HashMap<&str, &RunRow>, steps: &[StepRow]) {
+        let before = self.window.before();
+        // The steps of a run stand together.
+        let mut known: (&str, Option<&RunRow>) = ("", None);
+        for step in steps {
+            if known.0 != step.run {
+                known = (&step.run, runs.get(step.run.as_str()).copied());
+            }
+            let Some(run) = known.1 else { continue };
+            if self.window.contains(run.at) {
+                self.now.add(run.at, step);
+                self.old_code.add(run, step);
+            } else if before.contains(run.at) {
+                self.then.add(run.at, step);
+            }
+        }
+    }
 }
 
 /// The steps of a window by what they cost, and the same as days.
@@ -156,9 +202,9 @@ impl HeatCell {
 }
 
 /// Adds up the steps of a window and of the one before it. `usual` holds what longer ago is known of them, a row a period.
-pub fn steps(window: &Window, runs: &HashMap<&str, &RunRow>, steps: &[StepRow], usual: &[StepUse]) -> Steps {
-    let before = window.before();
-    let (now, then) = (tally(window, runs, steps), tally(&before, runs, steps));
+pub fn steps(seen: &Seen, usual: &[StepUse]) -> Steps {
+    type Key<'a> = (Option<&'a str>, &'a str);
+    let Seen { window, now, then, .. } = seen;
     let mut best: HashMap<Key<'_>, f64> = HashMap::new();
     let mut learn = |key, executed, cached| {
         if executed + cached >= FEWEST_USES
@@ -171,18 +217,22 @@ pub fn steps(window: &Window, runs: &HashMap<&str, &RunRow>, steps: &[StepRow], 
     for used in usual {
         learn((used.target.as_deref(), used.identity.as_str()), used.executed, used.cached);
     }
-    for (key, tally) in now.iter().chain(&then) {
-        learn(*key, tally.executed, tally.cached);
+    for (identity, tally) in now.iter().chain(then.iter()) {
+        learn((tally.target.as_deref(), identity), tally.executed, tally.cached);
     }
-    let lost_before = then.iter().map(|(key, tally)| lost(tally, best.get(key).copied())).fold(0.0, |sum, lost| sum + lost);
-    let mut costs: Vec<(StepCost, &Tally<'_>)> = now
+    let usual = |identity, tally: &Tally| best.get(&(tally.target.as_deref(), identity)).copied();
+    // In one order, whatever that of the table: sums of the same numbers are to be the same.
+    let mut earlier: Vec<(&str, &Tally)> = then.iter().collect();
+    earlier.sort_by(|a, b| (a.0, &a.1.target).cmp(&(b.0, &b.1.target)));
+    let lost_before = earlier.iter().map(|(identity, tally)| lost(tally, usual(identity, tally))).fold(0.0, |sum, lost| sum + lost);
+    let mut costs: Vec<(StepCost, &Tally)> = now
         .iter()
-        .map(|(key, tally)| {
-            let mut cost = cost(tally);
-            let earlier = then.get(key);
+        .map(|(identity, tally)| {
+            let mut cost = cost(identity, tally);
+            let earlier = then.get(identity, tally.target.as_deref());
             cost.seconds_before = earlier.map_or(0.0, |tally| total(&tally.seconds));
             cost.cache_ratio_before = earlier.and_then(|tally| ratio(tally.executed, tally.cached));
-            cost.usual_cache_ratio = best.get(key).copied();
+            cost.usual_cache_ratio = usual(identity, tally);
             cost.lost = lost(tally, cost.usual_cache_ratio);
             (cost, tally)
         })
@@ -193,61 +243,78 @@ pub fn steps(window: &Window, runs: &HashMap<&str, &RunRow>, steps: &[StepRow], 
     Steps { lost: costs.iter().fold(0.0, |sum, cost| sum + cost.lost), costs, heat, lost_before }
 }
 
-fn tally<'a>(window: &Window, runs: &HashMap<&str, &RunRow>, steps: &'a [StepRow]) -> HashMap<Key<'a>, Tally<'a>> {
-    let mut tallies: HashMap<Key<'a>, Tally<'a>> = HashMap::new();
-    // The steps of a run stand together, and so do runs of one time.
-    let mut known: (&str, Option<Timestamp>) = ("", None);
-    for step in steps.iter().filter(|step| step.kind == Kind::Instruction && step.keyword.as_deref() != Some("FROM")) {
-        if known.0 != step.run {
-            known = (&step.run, runs.get(step.run.as_str()).map(|run| run.at).filter(|at| window.contains(*at)));
+impl Tallies {
+    fn iter(&self) -> impl Iterator<Item = (&str, &Tally)> {
+        self.0.iter().flat_map(|(identity, tallies)| tallies.iter().map(move |tally| (identity.as_str(), tally)))
+    }
+
+    fn get(&self, identity: &str, target: Option<&str>) -> Option<&Tally> {
+        self.0.get(identity)?.iter().find(|tally| tally.target.as_deref() == target)
+    }
+
+    fn add(&mut self, at: Timestamp, step: &StepRow) {
+        if step.kind != Kind::Instruction || step.keyword.as_deref() == Some("FROM") {
+            return;
         }
-        let Some(at) = known.1 else {
-            continue;
-        };
-        let tally = tallies.entry((step.target.as_deref(), &step.identity)).or_default();
-        if tally.last.is_none_or(|(last, _)| last <= at) {
-            tally.last = Some((at, step));
+        // A name is made only for a step that is new.
+        if !self.0.contains_key(&step.identity) {
+            self.0.insert(step.identity.clone(), Vec::new());
+        }
+        let Some(tallies) = self.0.get_mut(&step.identity) else { return };
+        let place = tallies.iter().position(|tally| tally.target == step.target).unwrap_or(tallies.len());
+        if place == tallies.len() {
+            tallies.push(Tally { target: step.target.clone(), last: Last { at, ..Last::default() }, ..Tally::default() });
+        }
+        tallies[place].add(at, step);
+    }
+}
+
+impl Tally {
+    fn add(&mut self, at: Timestamp, step: &StepRow) {
+        if self.last.at <= at {
+            self.last.at = at;
+            if self.last.name != step.name || self.last.stage != step.stage {
+                (self.last.name, self.last.stage) = (step.name.clone(), step.stage.clone());
+            }
         }
         match step.status {
             Status::Done => {
-                tally.executed += 1;
-                tally.seconds.extend(step.seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0));
-                tally.days.entry(date(at)).or_default().0 += 1;
+                self.executed += 1;
+                self.seconds.extend(step.seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0));
+                self.days.entry(date(at)).or_default().0 += 1;
             }
             Status::Cached if step.cache_hit == Some(true) => {
-                tally.cached += 1;
-                tally.days.entry(date(at)).or_default().1 += 1;
+                self.cached += 1;
+                self.days.entry(date(at)).or_default().1 += 1;
             }
             Status::Error => {
-                tally.failed += 1;
+                self.failed += 1;
                 if let Some(error) = &step.error
-                    && tally.last_error.is_none_or(|(last, _)| last <= at)
+                    && self.last_error.as_ref().is_none_or(|(last, _)| *last <= at)
                 {
-                    tally.last_error = Some((at, error));
+                    self.last_error = Some((at, error.clone()));
                 }
             }
             Status::Cached | Status::Canceled | Status::Unfinished => {}
         }
     }
-    tallies
 }
 
-fn cost(tally: &Tally<'_>) -> StepCost {
+fn cost(identity: &str, tally: &Tally) -> StepCost {
     let mut sorted = tally.seconds.clone();
     sorted.sort_unstable_by(f64::total_cmp);
-    let last = tally.last.map(|(_, step)| step);
     StepCost {
-        target: last.and_then(|step| step.target.clone()),
-        stage: last.and_then(|step| step.stage.clone()),
-        instruction: last.map(|step| instruction(&step.name).to_owned()).unwrap_or_default(),
-        identity: last.map(|step| step.identity.clone()).unwrap_or_default(),
+        target: tally.target.clone(),
+        stage: tally.last.stage.clone(),
+        instruction: instruction(&tally.last.name).to_owned(),
+        identity: identity.to_owned(),
         executed: tally.executed,
         cached: tally.cached,
         failed: tally.failed,
         seconds: total(&sorted),
         p50: quantile(&sorted, 0.5),
         p95: quantile(&sorted, 0.95),
-        last_error: tally.last_error.map(|(_, error)| error.to_owned()),
+        last_error: tally.last_error.as_ref().map(|(_, error)| error.clone()),
         ..StepCost::default()
     }
 }
@@ -261,7 +328,7 @@ pub fn instruction(name: &str) -> &str {
 }
 
 /// Seconds beyond what the usual cache ratio lets expect: the surplus of runs, each at the mean of those that ran.
-fn lost(tally: &Tally<'_>, usual: Option<f64>) -> f64 {
+fn lost(tally: &Tally, usual: Option<f64>) -> f64 {
     let Some(usual) = usual.filter(|usual| *usual >= USUALLY_CACHED) else {
         return 0.0;
     };
@@ -273,7 +340,7 @@ fn lost(tally: &Tally<'_>, usual: Option<f64>) -> f64 {
     surplus * tally.seconds.iter().sum::<f64>() / tally.seconds.len() as f64
 }
 
-fn heat_map(window: &Window, costs: &[(StepCost, &Tally<'_>)]) -> HeatMap {
+fn heat_map(window: &Window, costs: &[(StepCost, &Tally)]) -> HeatMap {
     let last = date(window.to.checked_sub(jiff::SignedDuration::from_nanos(1)).unwrap_or(window.to));
     let mut days: Vec<civil::Date> = date(window.from).series(jiff::Span::new().days(1)).take_while(|day| *day <= last).collect();
     days.drain(..days.len().saturating_sub(MOST_DAYS));

@@ -8,7 +8,7 @@ use super::{window::time, *};
 use crate::{
     build::{DurationSource, Kind, Outcome, Status},
     freshness::Verdict,
-    history::rows::BuildRow,
+    history::rows::{BuildRow, StepRow},
     policy::trend::Trend as TrendPolicy,
     trend::{
         analysis::{self, Question},
@@ -108,15 +108,10 @@ impl Ledger {
             Ok::<_, Infallible>(self.steps.iter().filter(of).cloned().collect())
         };
         let Ok(told) = analysis::analyse(self.runs.clone(), &question, &TrendPolicy::default(), load);
-        weekly(Input {
-            project: "watchparty",
-            now: now(),
-            window: Window::new(since, now()).unwrap(),
-            runs: &self.runs,
-            steps: &self.steps,
-            usual: &[],
-            told: &told.series,
-        })
+        let window = Window::new(since, now()).unwrap();
+        let mut seen = Seen::new(window);
+        seen.add(&by_id(&self.runs), &self.steps);
+        weekly(Input { project: "watchparty", now: now(), window, runs: &self.runs, steps: &seen, usual: &[], told: &told.series })
     }
 }
 

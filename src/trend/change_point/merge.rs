@@ -8,23 +8,23 @@ use super::segment::{Fitter, Segment};
 /// The second condition matters for chance runs of slow builds: each end of such a run looks like a change as long as the other
 /// end is taken for granted.
 pub(super) fn merge(mut segments: Vec<Segment>, fitter: &Fitter<'_>, penalty: f64) -> Vec<Segment> {
-    let join = |parts: &[Segment]| {
-        let (first, last) = (parts.first()?, parts.last()?);
+    let join = |parts: &[Segment]| -> (f64, Option<Segment>) {
+        let (Some(first), Some(last)) = (parts.first(), parts.last()) else { return (f64::INFINITY, None) };
         let whole = fitter.fit(first.start, last.end);
         let gain = whole.cost - parts.iter().map(|part| part.cost).sum::<f64>();
-        Some((gain - (parts.len() - 1) as f64 * penalty, whole))
+        (gain - (parts.len() - 1) as f64 * penalty, Some(whole))
     };
-    let mut pairs: Vec<_> = segments.windows(2).map(join).collect();
-    let mut triples: Vec<_> = segments.windows(3).map(join).collect();
+    let mut pairs: Joints = segments.windows(2).map(join).unzip();
+    let mut triples: Joints = segments.windows(3).map(join).unzip();
     loop {
-        let (at, width) = match (least_worth(&pairs), least_worth(&triples)) {
+        let (at, width) = match (least_worth(&pairs.0), least_worth(&triples.0)) {
             (Some((pair, a)), Some((_, b))) if a <= b => (pair, 2),
             (_, Some((triple, _))) => (triple, 3),
             (Some((pair, _)), None) => (pair, 2),
             (None, None) => return segments,
         };
         let list = if width == 2 { &mut pairs } else { &mut triples };
-        let Some((_, whole)) = list[at].take() else {
+        let Some(whole) = list.1[at].take() else {
             return segments;
         };
         segments.splice(at..at + width, [whole]);
@@ -33,22 +33,37 @@ pub(super) fn merge(mut segments: Vec<Segment>, fitter: &Fitter<'_>, penalty: f6
     }
 }
 
-/// A join under consideration: what its cuts are worth beyond their price, and the segment that it would make.
-type Joint = Option<(f64, Segment)>;
+/// Joins under consideration: what the cuts of each are worth beyond their price, and the segment that it would make. The worths are
+/// looked through again and again, so they stand together.
+type Joints = (Vec<f64>, Vec<Option<Segment>>);
 
-/// The joint whose cuts are worth least, if that is less than their price.
-fn least_worth(joints: &[Joint]) -> Option<(usize, f64)> {
-    let worth = |(at, joint): (usize, &Joint)| joint.as_ref().map(|joint| (at, joint.0));
-    joints.iter().enumerate().filter_map(worth).filter(|joint| joint.1 < 0.0).min_by(|a, b| a.1.total_cmp(&b.1))
+/// The first joint whose cuts are worth least, if that is less than their price.
+fn least_worth(worths: &[f64]) -> Option<(usize, f64)> {
+    let mut least = (0, 0.0);
+    for (at, worth) in worths.iter().enumerate() {
+        if *worth < least.1 {
+            least = (at, *worth);
+        }
+    }
+    (least.1 < 0.0).then_some(least)
 }
 
 /// Brings the list of joints up to date after `gone` segments disappeared into the one at `at`.
-fn renew(joints: &mut Vec<Joint>, segments: &[Segment], width: usize, at: usize, gone: usize, join: impl Fn(&[Segment]) -> Joint) {
+fn renew(
+    joints: &mut Joints,
+    segments: &[Segment],
+    width: usize,
+    at: usize,
+    gone: usize,
+    join: impl Fn(&[Segment]) -> (f64, Option<Segment>),
+) {
     let from = at.saturating_sub(width - 1);
     // Every joint that held one of the joined segments is stale.
-    let stale = (at + gone + 1).min(joints.len());
+    let stale = (at + gone + 1).min(joints.0.len());
     let fresh = segments.len().saturating_sub(width - 1).min(at + 1);
-    joints.splice(from.min(stale)..stale, (from..fresh).map(|first| join(&segments[first..first + width])));
+    let (worths, wholes): Joints = (from..fresh).map(|first| join(&segments[first..first + width])).unzip();
+    joints.0.splice(from.min(stale)..stale, worths);
+    joints.1.splice(from.min(stale)..stale, wholes);
 }
 
 /// Moves every cut to where the fits of its two sides explain the builds best, and fits the sides anew.

@@ -151,7 +151,10 @@ impl Noise {
 /// The costs of a [`Noise`] by residual, tabulated: the searches ask for it millions of times.
 #[derive(Debug, Clone)]
 pub(super) struct CostTable {
-    step: f64,
+    /// Places of the table to one log unit.
+    per_unit: f64,
+    /// The place of 0, and a half for rounding.
+    origin: f64,
     half: usize,
     costs: Vec<f64>,
     weights: Vec<f64>,
@@ -164,22 +167,24 @@ impl CostTable {
         let residual = |i: usize| (i as f64 - half as f64) * step;
         let costs = (0..=2 * half).map(|i| noise.cost(residual(i))).collect();
         let weights = (0..=2 * half).map(|i| noise.core_weight(residual(i))).collect();
-        Self { step, half, costs, weights }
+        Self { per_unit: 1.0 / step, origin: half as f64 + 0.5, half, costs, weights }
     }
 
     fn index(&self, r: f64) -> usize {
-        // A cast of a float saturates; a residual before the table's start counts as the start.
-        ((r / self.step + self.half as f64 + 0.5) as usize).min(self.costs.len() - 1)
+        // A cast of a float saturates; a residual before the table's start counts as the start. Through a signed number it is shorter.
+        ((r * self.per_unit + self.origin) as i64).max(0) as usize
     }
 
     /// The cost of one residual, to the nearest step.
     pub(super) fn cost(&self, r: f64) -> f64 {
-        self.costs[self.index(r)]
+        let place = self.index(r).min(self.costs.len() - 1);
+        self.costs[place]
     }
 
     /// Posterior probability that a residual belongs to the core, to the nearest step.
     pub(super) fn weight(&self, r: f64) -> f64 {
-        self.weights[self.index(r)]
+        let place = self.index(r).min(self.weights.len() - 1);
+        self.weights[place]
     }
 
     /// The costs of the residuals `first`, `first - 1`, … steps, `count` of them; `None` where the table does not reach.

@@ -1,6 +1,6 @@
 //! Stretches of one level, each fitted by a constant or a slow drift, and what joining two of them would cost.
 
-use std::{cell::RefCell, collections::HashMap, ops::Range};
+use std::{borrow::Cow, cell::RefCell, collections::HashMap};
 
 use super::noise::{CostTable, Noise};
 
@@ -90,15 +90,22 @@ impl<'a> Fitter<'a> {
 
     /// The likeliest constant level.
     pub(super) fn constant(&self, start: usize, end: usize) -> Segment {
-        let every = stride(start, end);
-        let mut sorted: Vec<f64> = self.values[start..end].iter().copied().step_by(every).collect();
-        sorted.sort_unstable_by(f64::total_cmp);
-        let at = |share: f64| sorted[((sorted.len() - 1) as f64 * share).round() as usize];
+        let some = Selection::of(self.values, start, end);
+        let mut values = some.values.to_vec();
+        let last = (values.len() - 1) as f64;
+        let mut from = 0;
         [0.15, 0.35, 0.5, 0.7]
+            .map(|share: f64| {
+                // What is left of one quantile is smaller than all that follow.
+                let place = (last * share).round() as usize;
+                let (_, value, _) = values[from..].select_nth_unstable_by(place - from, f64::total_cmp);
+                from = place;
+                *value
+            })
             .into_iter()
-            .map(|share| self.improve(start..end, every, Line { level: at(share), slope: 0.0, sloped: false }, TRIAL_ROUNDS))
+            .map(|level| self.improve(&some, Line { level, slope: 0.0, sloped: false }, TRIAL_ROUNDS))
             .reduce(|a, b| if b.cost < a.cost { b } else { a })
-            .map(|best| self.settle(start..end, every, Line { level: best.level, slope: 0.0, sloped: false }))
+            .map(|best| self.settle(&some, Line { level: best.level, slope: 0.0, sloped: false }))
             .unwrap_or(Segment { start, end, level: 0.0, slope: 0.0, cost: 0.0 })
     }
 
@@ -108,60 +115,45 @@ impl<'a> Fitter<'a> {
         if n < MIN_DRIFT_LENGTH {
             return None;
         }
-        let every = stride(start, end);
-        let middle = |from: usize, to: usize| median(&self.values[from..to].iter().copied().step_by(every).collect::<Vec<_>>());
+        let some = Selection::of(self.values, start, end);
+        let middle = |from: usize, to: usize| median(&self.values[from..to].iter().copied().step_by(some.every).collect::<Vec<_>>());
         let third = n / 3;
         let slope = (middle(end - third, end) - middle(start, start + third)) / (n - third) as f64;
         let starts = [(middle(start, end), slope), (flat.level, slope / 2.0)];
         let best = starts
             .into_iter()
-            .map(|(level, slope)| self.improve(start..end, every, Line { level, slope, sloped: true }, ROUNDS))
+            .map(|(level, slope)| self.improve(&some, Line { level, slope, sloped: true }, ROUNDS))
             .reduce(|a, b| if b.cost < a.cost { b } else { a })?;
-        let mut line = if every == 1 {
+        let mut line = if some.every == 1 {
             best
         } else {
-            self.improve(start..end, 1, Line { level: best.level, slope: best.slope, sloped: true }, LAST_ROUNDS)
+            self.improve(&some.all(self.values), Line { level: best.level, slope: best.slope, sloped: true }, LAST_ROUNDS)
         };
         line.cost += self.drift_price;
         Some(line)
     }
 
     /// Improves a line until it stands still: first with a selection of the values, then with all of them.
-    fn settle(&self, range: Range<usize>, every: usize, line: Line) -> Segment {
-        let near = self.improve(range.clone(), every, line, ROUNDS);
-        if every == 1 {
+    fn settle(&self, some: &Selection<'_>, line: Line) -> Segment {
+        let near = self.improve(some, line, ROUNDS);
+        if some.every == 1 {
             return near;
         }
-        self.improve(range, 1, Line { level: near.level, slope: near.slope, ..line }, LAST_ROUNDS)
+        self.improve(&some.all(self.values), Line { level: near.level, slope: near.slope, ..line }, LAST_ROUNDS)
     }
 
-    /// Iteratively reweighted least squares: each build weighs as much as it is likely to be of the core. Takes one value of `every`,
-    /// for the cost too.
-    fn improve(&self, range: Range<usize>, every: usize, line: Line, rounds: usize) -> Segment {
-        let Range { start, end } = range;
-        let sloped = line.sloped;
-        let middle = (start + end - 1) as f64 / 2.0;
+    /// Iteratively reweighted least squares: each build weighs as much as it is likely to be of the core.
+    fn improve(&self, some: &Selection<'_>, line: Line, rounds: usize) -> Segment {
+        let Selection { start, end, .. } = *some;
         let mut fit = Segment { start, end, level: line.level, slope: line.slope.clamp(-MAX_SLOPE, MAX_SLOPE), cost: 0.0 };
         for _ in 0..rounds {
-            let (mut w, mut wx, mut wxx, mut wr, mut wxr) = (0.0, 0.0, 0.0, 0.0, 0.0);
-            for i in (start..end).step_by(every) {
-                let x = i as f64 - middle;
-                let r = self.values[i] - fit.level - fit.slope * x;
-                let weight = self.table.weight(r);
-                w += weight;
-                wr += weight * r;
-                if sloped {
-                    wx += weight * x;
-                    wxx += weight * x * x;
-                    wxr += weight * x * r;
-                }
-            }
+            let Sums { w, wx, wxx, wr, wxr } = if line.sloped { self.sloped_sums(some, &fit) } else { self.level_sums(some, &fit) };
             if w < 1e-9 {
                 break;
             }
             let before = (fit.level, fit.slope);
             let determinant = w * wxx - wx * wx;
-            if sloped && determinant > 1e-9 {
+            if line.sloped && determinant > 1e-9 {
                 let change = (w * wxr - wx * wr) / determinant;
                 let slope = (fit.slope + change).clamp(-MAX_SLOPE, MAX_SLOPE);
                 fit.level += (wr - (slope - fit.slope) * wx) / w;
@@ -174,8 +166,100 @@ impl<'a> Fitter<'a> {
                 break;
             }
         }
-        fit.cost = (start..end).step_by(every).map(|i| self.cost(i, fit.at(i))).sum();
+        fit.cost = if line.sloped {
+            (start..end).step_by(some.every).zip(&*some.values).map(|(i, value)| self.table.cost(value - fit.at(i))).sum()
+        } else {
+            some.values.iter().map(|value| self.table.cost(value - fit.level)).sum()
+        };
         fit
+    }
+
+    /// The sums over residuals from a constant level. Several values are taken at a time: a sum need not wait for the one before at each
+    /// of them.
+    fn level_sums(&self, some: &Selection<'_>, fit: &Segment) -> Sums {
+        let mut sums = Sums::default();
+        let (fours, rest) = some.values.as_chunks::<4>();
+        for four in fours {
+            let r = four.map(|value| value - fit.level);
+            let weight = r.map(|r| self.table.weight(r));
+            sums.w += (weight[0] + weight[1]) + (weight[2] + weight[3]);
+            sums.wr += (weight[0] * r[0] + weight[1] * r[1]) + (weight[2] * r[2] + weight[3] * r[3]);
+        }
+        for value in rest {
+            let r = value - fit.level;
+            let weight = self.table.weight(r);
+            sums.w += weight;
+            sums.wr += weight * r;
+        }
+        sums
+    }
+
+    /// The sums over residuals from a line.
+    fn sloped_sums(&self, some: &Selection<'_>, fit: &Segment) -> Sums {
+        let mut sums = Sums::default();
+        let middle = (some.start + some.end - 1) as f64 / 2.0;
+        let (first, every) = (some.start as f64 - middle, some.every as f64);
+        let (fours, rest) = some.values.as_chunks::<4>();
+        let mut number = 0.0;
+        for four in fours {
+            let x = [0.0, 1.0, 2.0, 3.0].map(|lane: f64| first + (number + lane) * every);
+            let r: [f64; 4] = std::array::from_fn(|lane| four[lane] - fit.level - fit.slope * x[lane]);
+            let w = r.map(|r| self.table.weight(r));
+            sums.w += sum_of_four(|i| w[i]);
+            sums.wr += sum_of_four(|i| w[i] * r[i]);
+            sums.wx += sum_of_four(|i| w[i] * x[i]);
+            sums.wxx += sum_of_four(|i| w[i] * x[i] * x[i]);
+            sums.wxr += sum_of_four(|i| w[i] * x[i] * r[i]);
+            number += 4.0;
+        }
+        for value in rest {
+            let x = first + number * every;
+            let r = value - fit.level - fit.slope * x;
+            let w = self.table.weight(r);
+            sums.w += w;
+            sums.wr += w * r;
+            sums.wx += w * x;
+            sums.wxx += w * x * x;
+            sums.wxr += w * x * r;
+            number += 1.0;
+        }
+        sums
+    }
+}
+
+/// What least squares need: sums of the weights, and of these with places and residuals.
+#[derive(Debug, Default)]
+struct Sums {
+    w: f64,
+    wx: f64,
+    wxx: f64,
+    wr: f64,
+    wxr: f64,
+}
+
+fn sum_of_four(of: impl Fn(usize) -> f64) -> f64 {
+    (of(0) + of(1)) + (of(2) + of(3))
+}
+
+/// Values of the builds `start..end`, one of `every`.
+struct Selection<'v> {
+    start: usize,
+    end: usize,
+    every: usize,
+    values: Cow<'v, [f64]>,
+}
+
+impl<'v> Selection<'v> {
+    /// As many as are enough to begin with.
+    fn of(values: &'v [f64], start: usize, end: usize) -> Self {
+        let every = (end - start) / ENOUGH_VALUES + 1;
+        let all = &values[start..end];
+        let values = if every == 1 { Cow::Borrowed(all) } else { Cow::Owned(all.iter().copied().step_by(every).collect()) };
+        Self { start, end, every, values }
+    }
+
+    fn all<'a>(&self, values: &'a [f64]) -> Selection<'a> {
+        Selection { start: self.start, end: self.end, every: 1, values: Cow::Borrowed(&values[self.start..self.end]) }
     }
 }
 
@@ -186,11 +270,6 @@ struct Line {
     slope: f64,
     /// Whether the slope may change.
     sloped: bool,
-}
-
-/// One value of how many is enough to begin with.
-fn stride(start: usize, end: usize) -> usize {
-    (end - start) / ENOUGH_VALUES + 1
 }
 
 /// The median; 0 for no values.
