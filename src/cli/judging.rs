@@ -170,12 +170,14 @@ impl EvidenceArgs {
             raised: &report.findings,
         };
         let redactor = facts.redactor();
-        let findings = rules::judge(&facts, &reporting::today(), &known);
+        let mut findings = rules::judge(&facts, &reporting::today(), &known);
         drop(facts);
         if let Some(history) = &history {
             head.recorded = self.record(history, log, &mut report, &head, started, &redactor);
         }
-        Ok((CheckReport::new(log.name, report.steps, findings, report.notes, &redactor).of_run(head, &redactor), redactor))
+        let log_place = reporting::locate(&mut findings, log.name, &cwd, &cwd);
+        let report = CheckReport::new(log.name, report.steps, findings, report.notes, &redactor);
+        Ok((report.log_in_repository(log_place, &redactor).of_run(head, &redactor), redactor))
     }
 }
 

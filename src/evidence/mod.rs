@@ -4,6 +4,7 @@
 pub mod bake;
 pub mod build_command;
 pub mod build_target;
+pub mod checkout;
 pub mod ci;
 pub mod compose;
 pub mod context;

@@ -59,7 +59,7 @@ fn row(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
     };
     let mut step = escape::markdown(&step_label(finding));
     if let Some(location) = &finding.location {
-        let place = escape::markdown(&format!("{}:{}", location.path, location.line));
+        let place = escape::markdown(&format!("{}:{}", location.path_for_programs(), location.line));
         step = if step.is_empty() { place } else { format!("{step}<br>{place}") };
     }
     let mut what = vec![format!("{} ({})", escape::markdown(&finding.message), finding.confidence.name())];
