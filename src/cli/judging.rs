@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     build::Build,
-    evidence::{build_command::BuildCommand, build_target::BuildTarget, image::Image},
+    evidence::{build_command::BuildCommand, build_target::BuildTarget, ci, image::Image},
     freshness::{
         Input, NoPast, Past, Report,
         assign::assign,
@@ -139,7 +139,7 @@ impl EvidenceArgs {
         let mut head = RunHead {
             project: Some(super::project::project(self.project.as_deref(), &cwd)),
             commit: report.commit.clone().or_else(|| self.commit.clone()),
-            branch: branch(&env).or_else(|| report.branch.clone()),
+            branch: ci::job(&env).and_then(|job| job.branch).or_else(|| report.branch.clone()),
             recorded: None,
         };
         let files: Vec<Vec<Option<SourceFile>>> = commands
@@ -299,8 +299,7 @@ impl EvidenceArgs {
         _history: &NoPast,
         _log: &Judged<'_>,
         _report: &mut Report,
-        _head: &RunHead,
-        _started: Option<jiff::Timestamp>,
+        _known: &Known<'_>,
         _redactor: &Redactor,
     ) -> Option<String> {
         None
