@@ -1,15 +1,14 @@
 //! `bklog history`: care for the ledger.
 
 use std::{
-    fs::File,
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::{error::CliError, exit_code, ledger};
+use super::{error::CliError, exit_code, ledger, output_file::OutputFile};
 use crate::{
     history::{BuildRow, ExportError, History, HistoryError, RunRow, Selection, StepRow, Table, TextFormat},
     policy::Policy,
@@ -424,24 +423,24 @@ fn export_table(history: &History, args: &HistoryArgs, export: &ExportArgs) -> R
         ExportFormat::Csv => TextFormat::Csv,
         ExportFormat::Jsonl => TextFormat::JsonLines,
     };
-    let mut out: Box<dyn Write> = match &export.out {
-        Some(path) => Box::new(BufWriter::new(create(path)?)),
-        None => Box::new(BufWriter::new(io::stdout().lock())),
+    let selection = args.selection(Some(&export.range))?;
+    let write = |out: &mut dyn Write| {
+        let rows = history.export(table, &selection, format, out).map_err(|error| match error {
+            ExportError::History(error) => unusable(error),
+            ExportError::Output(error) => error.into(),
+        })?;
+        out.flush()?;
+        if rows == 0 { Err(nothing(history, args)) } else { Ok(()) }
     };
-    let rows = history.export(table, &args.selection(Some(&export.range))?, format, &mut out);
-    let rows = rows.map_err(|error| match error {
-        ExportError::History(error) => unusable(error),
-        ExportError::Output(error) => error.into(),
-    })?;
-    out.flush()?;
-    if rows == 0 { Err(nothing(history, args)) } else { Ok(exit_code::SUCCESS) }
-}
-
-fn create(path: &Path) -> Result<File, CliError> {
-    File::create(path).map_err(|cause| CliError::Usage {
-        what: format!("cannot write {}: {cause}", path.display()),
-        hint: "give --out a file in a directory that you can write",
-    })
+    match &export.out {
+        Some(path) => {
+            let mut file = OutputFile::create(path)?;
+            write(&mut file)?;
+            file.finish()?;
+        }
+        None => write(&mut BufWriter::new(io::stdout().lock()))?,
+    }
+    Ok(exit_code::SUCCESS)
 }
 
 fn verify_all(history: &History, verify: &VerifyArgs, out: &mut Out) -> Result<u8, CliError> {
