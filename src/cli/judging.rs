@@ -173,7 +173,8 @@ impl EvidenceArgs {
         let mut findings = rules::judge(&facts, &reporting::today(), &known);
         drop(facts);
         if let Some(history) = &history {
-            head.recorded = self.record(history, log, &mut report, &head, started, &redactor);
+            let known = Known { head: &head, started, commands: &commands, cwd: &cwd };
+            head.recorded = self.record(history, log, &mut report, &known, &redactor);
         }
         let log_place = reporting::locate(&mut findings, log.name, &cwd, &cwd);
         let report = CheckReport::new(log.name, report.steps, findings, report.notes, &redactor);
@@ -181,10 +182,22 @@ impl EvidenceArgs {
     }
 }
 
+/// What is known of a run that is to be recorded, beside its log.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "history"), expect(dead_code, reason = "only the history asks"))]
+struct Known<'a> {
+    head: &'a RunHead,
+    started: Option<jiff::Timestamp>,
+    /// The command of each build.
+    commands: &'a [Option<BuildCommand>],
+    cwd: &'a Path,
+}
+
 #[cfg(feature = "history")]
 mod with_history {
     use super::super::ledger;
-    use super::{CliError, EvidenceArgs, Judged, Path, Policy, Redactor, Report, RunHead};
+    use super::{CliError, EvidenceArgs, Judged, Known, Path, Policy, Redactor, Report};
+    use crate::history::naming::Called;
     use crate::history::{Clock, History, Recorded, RunInfo, log_digest, run_rows};
 
     impl EvidenceArgs {
@@ -231,10 +244,10 @@ mod with_history {
             history: &History,
             log: &Judged<'_>,
             report: &mut Report,
-            head: &RunHead,
-            started: Option<jiff::Timestamp>,
+            of: &Known<'_>,
             redactor: &Redactor,
         ) -> Option<String> {
+            let Known { head, started, commands: assigned, cwd } = *of;
             report.notes.extend(history.problems());
             if !self.records(log.is_run) || log.builds.is_empty() {
                 return None;
@@ -255,6 +268,7 @@ mod with_history {
                 runner: around.runner,
                 builder: self.builder.clone().or(around.builder),
                 command: (!commands.is_empty()).then(|| commands.join("\n")),
+                called: assigned.iter().map(|command| Some(Called::new(command.as_ref()?, cwd))).collect(),
                 redactor: redactor.clone(),
             };
             let rows = run_rows(log.builds, &report.steps, &info);
@@ -314,12 +328,6 @@ pub(super) fn working_directory() -> PathBuf {
         Some(shell) if shell.canonicalize().ok() == real.canonicalize().ok() => shell,
         _ => real,
     }
-}
-
-/// The branch, as the CI names it: its checkout is often at no branch.
-fn branch(env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    let names = ["GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME", "CHANGE_BRANCH", "BRANCH_NAME", "BUILDKITE_BRANCH"];
-    names.into_iter().find_map(|name| env(name).filter(|branch| !branch.is_empty()))
 }
 
 /// The Dockerfile of a target, where it can be read.

@@ -210,6 +210,7 @@ impl Recorder<'_> {
             runner: args.runner.clone().or(around.runner),
             builder: args.builder.clone().or(around.builder),
             command: None,
+            called: Vec::new(),
             redactor: self.redactor.clone(),
         };
         let rows = run_rows(builds, &[], &info);

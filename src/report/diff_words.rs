@@ -13,10 +13,14 @@ pub fn step_name(row: &StepRow) -> String {
     let text = row.name.get(parts.bracket_bytes..).unwrap_or(&row.name);
     match (parts.number, parts.total) {
         (Some(number), Some(total)) => {
-            let place = identity::place(&parts);
+            let place = identity::place_of(row.target.as_deref(), &parts);
             let blank = if place.is_empty() { "" } else { " " };
             format!("{place}{blank}{number}/{total} {text}")
         }
+        _ if parts.target.is_none() => match &row.target {
+            Some(target) => format!("{target} {}", row.name),
+            None => row.name.clone(),
+        },
         _ => row.name.clone(),
     }
 }

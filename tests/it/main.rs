@@ -28,6 +28,8 @@ mod regressions;
 mod robustness;
 #[cfg(unix)]
 mod run;
+#[cfg(all(unix, feature = "history"))]
+mod several_builds;
 #[cfg(feature = "history")]
 mod trend;
 mod typed_fields;
