@@ -126,7 +126,9 @@ impl CheckReport {
             }
             if let Some(location) = &mut finding.location {
                 redactor.clean(&mut location.path);
-                location.in_repository.as_mut().map(|path| redactor.clean(path));
+                if let Some(path) = &mut location.in_repository {
+                    redactor.clean(path);
+                }
                 redactor.clean_lines(&mut location.text);
             }
         }
