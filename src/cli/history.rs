@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::{error::CliError, exit_code, ledger, output_file::OutputFile};
+use super::{error::CliError, exit_code, ledger, output_file::OutputFile, times};
 use crate::{
     history::{BuildRow, ExportError, History, HistoryError, RunRow, Selection, StepRow, Table, TextFormat},
     policy::Policy,
@@ -188,7 +188,7 @@ pub(super) fn run(args: &HistoryArgs, color: anstream::ColorChoice) -> Result<u8
 impl HistoryArgs {
     fn selection(&self, range: Option<&Range>) -> Result<Selection, CliError> {
         let now = jiff::Timestamp::now();
-        let time = |flag: &str, text: Option<&String>| text.map(|text| ledger::ago_or_time(flag, text, now)).transpose();
+        let time = |flag: &str, text: Option<&String>| text.map(|text| times::ago_or_time(flag, text, now)).transpose();
         Ok(Selection {
             project: self.project.clone(),
             since: time("--since", range.and_then(|range| range.since.as_ref()))?,
@@ -476,7 +476,7 @@ fn verify_all(history: &History, verify: &VerifyArgs, out: &mut Out) -> Result<u
 
 fn remove(history: &History, args: &HistoryArgs, rm: &RmArgs, out: &mut Out) -> Result<u8, CliError> {
     let now = jiff::Timestamp::now();
-    let until = ledger::ago(&rm.older_than, now).ok_or_else(|| CliError::Usage {
+    let until = crate::times::ago(&rm.older_than, now).ok_or_else(|| CliError::Usage {
         what: format!("--older-than {:?} is no length of time", rm.older_than),
         hint: "for example 90d, 12w or 36h",
     })?;

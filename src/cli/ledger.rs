@@ -30,33 +30,6 @@ fn data_directory() -> Option<PathBuf> {
     base.map(|base| base.join("bklog"))
 }
 
-/// The time so long ago: `90d`, `12w`, `36h`, `30m`; `None` where the text is no length.
-pub(super) fn ago(text: &str, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
-    let (number, unit) = text.trim().split_at_checked(text.trim().len().checked_sub(1)?)?;
-    let seconds = match unit {
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        "w" => 7 * 86_400,
-        _ => return None,
-    };
-    let length = number.parse::<u32>().ok().map(|number| i64::from(number) * seconds)?;
-    now.checked_sub(jiff::SignedDuration::from_secs(length)).ok()
-}
-
-/// A point in time that a flag names: so long ago, a day (its beginning in UTC), or a time.
-///
-/// # Errors
-/// The text is none of these.
-pub(super) fn ago_or_time(flag: &str, text: &str, now: jiff::Timestamp) -> Result<jiff::Timestamp, CliError> {
-    let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|day| day.timestamp());
-    let time = || text.parse::<jiff::Timestamp>().ok();
-    ago(text, now).or_else(time).or_else(day).ok_or_else(|| CliError::Usage {
-        what: format!("{flag} {text:?} is no time"),
-        hint: "for example 7d, 12h, 2026-11-01 or 2026-11-01T08:00:00Z",
-    })
-}
-
 /// What the surroundings of this process say of a run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Surroundings {
@@ -107,22 +80,4 @@ pub(super) fn file_time(log: &str, builds: &[Build]) -> Option<jiff::Timestamp> 
     let seconds: f64 = builds.iter().filter_map(|build| build.duration).map(|duration| duration.seconds).sum();
     let began = jiff::SignedDuration::try_from_secs_f64(seconds).ok().and_then(|length| at.checked_sub(length).ok());
     began.filter(|began| is_plausible(*began, jiff::Timestamp::now()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn so_long_ago() {
-        let now = "2026-11-21T12:00:00Z".parse().unwrap();
-        let read = |text: &str| ago_or_time("--since", text, now).map(|at| at.to_string()).ok();
-        assert_eq!(read("7d").as_deref(), Some("2026-11-14T12:00:00Z"));
-        assert_eq!(read("36h").as_deref(), Some("2026-11-20T00:00:00Z"));
-        assert_eq!(read("2026-11-01").as_deref(), Some("2026-11-01T00:00:00Z"));
-        assert_eq!(read("2026-11-01T08:00:00+02:00").as_deref(), Some("2026-11-01T06:00:00Z"));
-        for wrong in ["", "d", "7", "7y", "-7d", "last week", "99999999999d", "ü"] {
-            assert_eq!(read(wrong), None, "{wrong}");
-        }
-    }
 }

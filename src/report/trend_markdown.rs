@@ -72,7 +72,7 @@ fn change(told: &Told, change: &ToldChange, out: &mut dyn Write) -> io::Result<(
     if !steps.is_empty() {
         writeln!(out, "\n| step | a build | |\n|---|--:|---|")?;
         for step in steps {
-            writeln!(out, "| {} | {} | {} |", markdown(&step.name), units::signed(step.delta()), words::hits(step))?;
+            writeln!(out, "| {} | {} | {} |", markdown(&words::short_digests(&step.name)), units::signed(step.delta()), words::hits(step))?;
         }
     }
     if let Some((good, bad)) = change.found.change.suspects(&measured.series).as_deref().and_then(|range| range.split_once("..")) {

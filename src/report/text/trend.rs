@@ -131,7 +131,11 @@ fn steps(told: &Told, change: &ToldChange, width: usize, indent: usize, out: &mu
         .into_iter()
         .map(|step| {
             let edited = if step.renamed_from.is_some() { ", edited" } else { "" };
-            [units::signed(step.delta()), escape::terminal(&step.name).into_owned(), format!("{}{edited}", words::hits(step))]
+            [
+                units::signed(step.delta()),
+                escape::terminal(&words::short_digests(&step.name)).into_owned(),
+                format!("{}{edited}", words::hits(step)),
+            ]
         })
         .collect();
     let column = |at: usize| rows.iter().map(|row| measure_text_width(&row[at])).max().unwrap_or(0);
