@@ -11,6 +11,7 @@ mod cli;
 mod common;
 mod degradation;
 mod format;
+mod git;
 #[cfg(feature = "history")]
 mod history;
 #[cfg(all(unix, feature = "history"))]
