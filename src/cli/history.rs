@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{error::CliError, exit_code, ledger, output_file::OutputFile, times};
 use crate::{
+    evidence::commit::short,
     history::{BuildRow, ExportError, History, HistoryError, RunRow, Selection, StepRow, Table, TextFormat},
     policy::Policy,
     report::{
@@ -346,9 +347,8 @@ fn show_run(history: &History, args: &HistoryArgs, show: &ShowArgs, out: &mut Ou
     }
     let mut head = vec![escape::terminal(&run.project).into_owned()];
     if let Some(commit) = &run.commit {
-        let short: String = commit.chars().take(12).collect();
         let branch = run.branch.as_ref().map(|branch| format!(" on {branch}")).unwrap_or_default();
-        head.push(escape::terminal(&format!("commit {short}{branch}")).into_owned());
+        head.push(escape::terminal(&format!("commit {}{branch}", short(commit))).into_owned());
     }
     head.push(run.at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
     if let (Some(seconds), Some(source)) = (run.seconds, run.duration_source) {

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 
 use super::{error::CliError, exit_code, times};
 use crate::{
+    evidence::commit::short,
     history::Selection,
     policy::Policy,
     report::{
@@ -169,7 +170,7 @@ fn failure(trend: &Trend) -> (String, String) {
     let subject = of.map_or_else(|| "builds are".to_owned(), |of| format!("{of} is"));
     let what = format!("{subject} slower {}", trend_words::since(&told.measured, change));
     let point = told.measured.series.points().get(change.found.change.index);
-    let place = point.and_then(|point| point.commit.as_deref().map(trend_words::commit).or_else(|| point.run.clone()));
+    let place = point.and_then(|point| point.commit.as_deref().map(short).or(point.run.as_deref()));
     let accept = place.map_or_else(String::new, |place| {
         format!("; if it is meant to be so, accept it in bklog.toml: [[trend.accept]] since = {place:?}")
     });

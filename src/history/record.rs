@@ -9,6 +9,7 @@ use super::naming::{Called, build_names};
 use super::rows::{BuildRow, RunRow, RunRows, StepRow, duration_bucket};
 use crate::build::timing::seconds_between;
 use crate::build::{Build, Duration, DurationSource, Instant, Kind, Outcome, Status, Step};
+use crate::evidence::commit::brief;
 use crate::evidence::context::content::hex;
 use crate::freshness::StepVerdict;
 use crate::redact::Redactor;
@@ -281,7 +282,7 @@ pub fn log_digest(project: &str, builds: &[Build]) -> String {
 /// `20261121T081426.575-9f2c1e4-0a1b2c3d4e5f`: time, commit, [`log_digest`].
 fn run_id(builds: &[Build], info: &RunInfo) -> String {
     let is_hex = |commit: &&str| commit.len() >= 7 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let commit = info.commit.as_deref().filter(is_hex).and_then(|commit| commit.get(..7)).unwrap_or("none");
+    let commit = info.commit.as_deref().filter(is_hex).map_or("none", brief);
     let time = info.started_at.strftime("%Y%m%dT%H%M%S%.3f");
     format!("{time}-{}-{}", commit.to_ascii_lowercase(), log_digest(&info.project, builds))
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::units;
+use crate::evidence::commit;
 use crate::policy::trend::BudgetOf;
 use crate::trend::{
     analysis::{Told, ToldChange, Trend},
@@ -14,8 +15,6 @@ use crate::trend::{
     signs::{SignChange, SignKind},
 };
 
-/// Digits of a commit that are shown.
-const COMMIT_DIGITS: usize = 12;
 /// Digits of a digest that are shown.
 const DIGEST_DIGITS: usize = 12;
 /// Builds between two changes that are one event.
@@ -144,11 +143,6 @@ pub fn ratio(ratio: Option<f64>) -> String {
     }
 }
 
-/// A commit, cut to what git shows of it.
-pub fn commit(commit: &str) -> String {
-    commit.chars().take(COMMIT_DIGITS).collect()
-}
-
 /// `21 Nov 2026 02:14 UTC`
 pub fn time(at: Timestamp) -> String {
     at.strftime("%-d %b %Y %H:%M UTC").to_string()
@@ -158,7 +152,7 @@ pub fn time(at: Timestamp) -> String {
 pub fn since(measured: &Measured, change: &ToldChange) -> String {
     let index = change.found.change.index;
     let Some(point) = measured.series.points().get(index) else { return String::new() };
-    let commit = point.commit.as_deref().map_or_else(String::new, |id| format!("commit {}, ", commit(id)));
+    let commit = point.commit.as_deref().map_or_else(String::new, |id| format!("commit {}, ", commit::short(id)));
     format!("since build {} ({commit}{})", index + 1, time(point.at))
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::{CheckReport, FindingsWriter, Scope, files, step_label};
 use crate::{
+    evidence::commit::short,
     freshness::Verdict,
     report::escape,
     rules::{Finding, Severity},
@@ -21,7 +22,7 @@ impl FindingsWriter for CheckMarkdown {
         writeln!(out, "### {command}: {judged} · {findings}\n")?;
         let run = report.run();
         let mut of: Vec<String> = run.project.iter().map(|project| escape::markdown(project)).collect();
-        of.extend(run.commit.as_ref().map(|commit| format!("commit {}", escape::markdown(commit.get(..12).unwrap_or(commit)))));
+        of.extend(run.commit.as_ref().map(|commit| format!("commit {}", escape::markdown(short(commit)))));
         of.extend(run.branch.as_ref().map(|branch| format!("branch {}", escape::markdown(branch))));
         of.extend(run.recorded.as_ref().map(|run| format!("recorded as run {}", escape::markdown(run))));
         if !of.is_empty() {
