@@ -24,9 +24,9 @@ pub fn since_1970(text: &str) -> Option<Timestamp> {
     Timestamp::from_nanosecond((seconds * 1e9) as i128).ok()
 }
 
-/// The time so long before `now`: `90d`, `2w`, `36h`, `30m`, `2 weeks`. `None` where the text is no length, or is not positive.
+/// The time so long before `now`: `90d`, `2w`, `36h`, `30m`, `2 weeks`. `None` where the text is no length, or a negative one.
 pub fn ago(text: &str, now: Timestamp) -> Option<Timestamp> {
-    let span = text.trim().parse::<Span>().ok().filter(|span| span.is_positive())?;
+    let span = text.trim().parse::<Span>().ok().filter(|span| !span.is_negative())?;
     now.to_zoned(TimeZone::UTC).checked_sub(span).ok().map(|zoned| zoned.timestamp())
 }
 
@@ -60,11 +60,12 @@ mod tests {
             ("12h", "2026-11-20T20:14:26Z"),
             ("30m", "2026-11-21T07:44:26Z"),
             ("2w", "2026-11-07T08:14:26Z"),
+            ("0d", "2026-11-21T08:14:26Z"),
             ("2 weeks", "2026-11-07T08:14:26Z"),
         ] {
             assert_eq!(ago(text, now).unwrap().to_string(), expected, "{text}");
         }
-        for text in ["", "d", "0d", "-7d", "7", "7ä", "2026-11-01", "99999999y", "99999999999999999999d"] {
+        for text in ["", "d", "-7d", "7", "7ä", "2026-11-01", "99999999y", "99999999999999999999d"] {
             assert_eq!(ago(text, now), None, "{text}");
         }
     }

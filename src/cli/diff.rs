@@ -174,7 +174,10 @@ fn recorded(name: &str, directory: Option<&Path>, wanted: Option<&str>, policy: 
     }
     let Some(run) = find(name, &runs).cloned() else {
         let last: Vec<&str> = runs.iter().rev().take(3).map(|run| run.run.as_str()).collect();
-        return Err(CliError::NoSuchBuild { name: name.to_owned(), known: format!("the last runs are {}", last.join(", ")) });
+        return Err(CliError::NoSuchBuild {
+            name: name.to_owned(),
+            known: format!("the last {} {}", if last.len() == 1 { "run is" } else { "runs are" }, last.join(", ")),
+        });
     };
     selection.project = Some(run.project.clone());
     selection.since = Some(run.at);

@@ -26,7 +26,7 @@ pub(super) enum CliError {
     #[error("{0} is empty")]
     Empty(String),
     /// No build in a log.
-    #[error("no build found in {name} ({lines} lines)")]
+    #[error("no build found in {name} ({})", crate::units::count(usize::try_from(*lines).unwrap_or(usize::MAX), "line"))]
     NoBuild {
         /// The log.
         name: String,

@@ -14,13 +14,18 @@ use crate::{
 /// The history's directory: the flag (or `BKLOG_HISTORY`), else the settings, else the user's data directory.
 ///
 /// # Errors
-/// Nothing says where.
+/// Nothing says where, or a file stands there.
 pub(super) fn root(flag: Option<&Path>, policy: &Policy) -> Result<PathBuf, CliError> {
     let settings = || policy.history.as_deref().map(|path| policy.resolve(path));
-    flag.map(Path::to_owned).or_else(settings).or_else(data_directory).ok_or(CliError::Usage {
+    let root = flag.map(Path::to_owned).or_else(settings).or_else(data_directory).ok_or(CliError::Usage {
         what: "there is no place for the history".to_owned(),
         hint: "give --history DIR, or set BKLOG_HISTORY or HOME",
-    })
+    })?;
+    if root.is_file() {
+        let what = format!("the history {} cannot be used: it is a file, not a directory", root.display());
+        return Err(CliError::Usage { what, hint: "--history, BKLOG_HISTORY or `history` in bklog.toml names it" });
+    }
+    Ok(root)
 }
 
 /// `$XDG_DATA_HOME/bklog`, as other programs of the user keep their data.

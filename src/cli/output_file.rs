@@ -55,8 +55,8 @@ impl OutputFile {
                 }
                 Ok(To::Beside(BufWriter::new(file)))
             }
-            Err(_) if there.is_some() => itself(),
-            Err(error) => Err(error),
+            // A directory that takes no new file may hold one that can be written; else this says why not.
+            Err(_) => itself(),
         }
     }
 
