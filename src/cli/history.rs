@@ -66,8 +66,8 @@ struct LsArgs {
 /// Show one run: its builds, and the steps that took longest
 #[derive(Debug, Args)]
 struct ShowArgs {
-    /// The run's id, its beginning, or `last`
-    #[arg(value_name = "RUN", default_value = "last")]
+    /// The run's id, its beginning, its commit, `latest` or `latest~1`
+    #[arg(value_name = "RUN", default_value = "latest")]
     run: String,
 
     /// How to write it
@@ -317,9 +317,11 @@ fn step_json(step: &StepRow) -> serde_json::Value {
 fn show_run(history: &History, args: &HistoryArgs, show: &ShowArgs, out: &mut Out) -> Result<u8, CliError> {
     let all = history.read_runs(&args.selection(None)?).map_err(unusable)?;
     let found: Vec<&RunRow> = match show.run.as_str() {
+        // What `latest` was called before.
         "last" => all.last().into_iter().collect(),
         id => all.iter().filter(|run| run.run.starts_with(id)).collect(),
     };
+    let found = if found.is_empty() { ledger::find_run(&show.run, &all).into_iter().collect() } else { found };
     let run = match found.as_slice() {
         [] if all.is_empty() => return Err(nothing(history, args)),
         [] => return Err(CliError::NoRuns { what: format!("no run is called {}…", show.run) }),

@@ -35,6 +35,21 @@ fn data_directory() -> Option<PathBuf> {
     base.map(|base| base.join("bklog"))
 }
 
+/// The run that a name means: `latest`, `latest~2`, an id, the beginning of one, or a commit, of which the latest run counts.
+pub(super) fn find_run<'r>(name: &str, runs: &'r [history::RunRow]) -> Option<&'r history::RunRow> {
+    const SHORTEST: usize = 7;
+    if let Some(back) = name.strip_prefix("latest") {
+        let back: usize = if back.is_empty() { 0 } else { back.strip_prefix('~')?.parse().ok()? };
+        return runs.len().checked_sub(back.checked_add(1)?).and_then(|at| runs.get(at));
+    }
+    let lower = name.to_ascii_lowercase();
+    let long = name.len() >= SHORTEST;
+    let by = |fits: &dyn Fn(&history::RunRow) -> bool| runs.iter().rev().find(|run| fits(run));
+    by(&|run| run.run == name)
+        .or_else(|| by(&|run| long && run.run.starts_with(name)))
+        .or_else(|| by(&|run| long && run.commit.as_ref().is_some_and(|commit| commit.to_ascii_lowercase().starts_with(&lower))))
+}
+
 /// What the surroundings of this process say of a run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Surroundings {
