@@ -11,6 +11,8 @@ usage: scripts/formats.py BKLOG
   json      the schema's name and the counts of the summary
   text      no control character
 
+The logs lie in a subdirectory of a repository, and all but json and text must name files from its top.
+
 Needs python3-jsonschema and xmllint (apt: python3-jsonschema libxml2-utils). Exit code 1 when something is wrong.
 """
 
@@ -30,6 +32,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LOGS = ["format/001-single-stage", "format/002-single-stage-cached", "format/014-long-unicode-names", "format/017-failing-run", "format/030-add-url-git",
         "format/042-cache-import-missing", "format/049-bake-compose", "format/060-output-odd", "format/169-ansi-in-names"]
 HOSTILE = "a,b:c::error file=x::y%0A%25 ##[error]z ##vso[task.complete] \x1b[31mred \u202e <b>&amp;</b> ]]> |`*_[l](u)| \"' \u2028 \u00c4\u65e5"
+# Where the job runs, from the top of the repository.
+JOB = "services/job/"
 # Our own markup in Markdown.
 OWN = re.compile(r"<br>|</?details>|</?summary>")
 
@@ -53,7 +57,9 @@ def sarif(text, schema):
     for result in results:
         need(rules[result["ruleIndex"]] == result["ruleId"], "ruleIndex names another rule")
         for location in result["locations"]:
-            need(re.fullmatch(r"[A-Za-z0-9._~/@+,=:%-]+", location["physicalLocation"]["artifactLocation"]["uri"]), f"no URI: {location}")
+            artifact = location["physicalLocation"]["artifactLocation"]
+            need(re.fullmatch(r"[A-Za-z0-9._~/@+,=:%-]+", artifact["uri"]), f"no URI: {location}")
+            need(artifact["uri"].startswith(JOB) and artifact["uriBaseId"] == "%SRCROOT%", f"not from the top of the repository: {location}")
     return len(results)
 
 
@@ -63,7 +69,7 @@ def gitlab(text, _):
         need(set(issue) >= {"description", "check_name", "fingerprint", "severity", "location"}, f"a field is missing: {issue}")
         need(issue["severity"] in ("info", "minor", "major", "critical", "blocker"), f"severity: {issue}")
         need(issue["description"] and "\n" not in issue["description"], f"description: {issue}")
-        need(not issue["location"]["path"].startswith("./") and issue["location"]["lines"]["begin"] >= 1, f"location: {issue}")
+        need(issue["location"]["path"].startswith(JOB) and issue["location"]["lines"]["begin"] >= 1, f"location: {issue}")
     fingerprints = [issue["fingerprint"] for issue in issues]
     need(len(set(fingerprints)) == len(fingerprints), "two issues have one fingerprint")
     return len(issues)
@@ -79,6 +85,7 @@ def junit(text, _):
         need(int(suite.get("tests")) == len(cases), "the number of tests")
         need(int(suite.get("failures")) == sum(case.find("failure") is not None for case in cases), "the number of failures")
         need(all(case.get("name") and case.get("classname") for case in cases), "a case without a name")
+        need(all(case.get("file", JOB).startswith(JOB) for case in cases), "a file that is not named from the top of the repository")
         for failure in suite.iter("failure"):
             need(failure.get("message") and failure.get("type"), "a failure without a message")
     return sum(1 for _ in root.iter("testcase"))
@@ -91,6 +98,7 @@ def github(text, _):
         properties = dict(pair.split("=", 1) for pair in command[2].split(","))
         need(set(properties) <= {"file", "line", "endLine", "title"} and "title" in properties, f"properties: {properties}")
         need(not re.search(r"%(?!25|0A|0D|3A|2C)", command[2] + command[3]), f"a percent sign of its own: {line!r}")
+        need(properties.get("file", JOB).startswith(JOB), f"not from the top of the repository: {line!r}")
         need("##" not in line, f"a command for another system: {line!r}")
     return len(text.splitlines())
 
@@ -142,7 +150,9 @@ def main():
     schema = json.loads((ROOT / "testdata/schemas/sarif-2.1.0.json").read_text())
     failed = count = 0
     with tempfile.TemporaryDirectory() as place:
-        place = pathlib.Path(place)
+        subprocess.run(["git", "init", "-q", place], check=True)
+        place = pathlib.Path(place, JOB)
+        place.mkdir(parents=True)
         environment = {"PATH": os.environ["PATH"], "HOME": str(place), "GITHUB_STEP_SUMMARY": str(place / "summary.md")}
         cases = [hostile(place)]
         for log in LOGS:

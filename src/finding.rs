@@ -49,14 +49,23 @@ pub enum Confidence {
 /// A place in a file of the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
-    /// The path, relative to the repository or the working directory, with slashes.
+    /// The path as people in the working directory see it: relative to it where the file is below it, with slashes.
     pub path: String,
+    /// The path from the top of the file's repository, with slashes, where the file is in one.
+    pub in_repository: Option<String>,
     /// First line, from 1.
     pub line: u32,
     /// Last line.
     pub end_line: u32,
     /// What stands there, line by line, where it is known.
     pub text: Vec<String>,
+}
+
+impl Location {
+    /// The path by which other programs know the file: from the top of its repository where it is in one.
+    pub fn path_for_programs(&self) -> &str {
+        self.in_repository.as_deref().unwrap_or(&self.path)
+    }
 }
 
 /// A place in the log.

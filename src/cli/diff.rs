@@ -172,9 +172,12 @@ fn recorded(name: &str, directory: Option<&Path>, wanted: Option<&str>, policy: 
     if runs.is_empty() {
         return Err(CliError::NoSuchBuild { name: name.to_owned(), known: format!("no run is recorded in {}", root.display()) });
     }
-    let Some(run) = find(name, &runs).cloned() else {
+    let Some(run) = ledger::find_run(name, &runs).cloned() else {
         let last: Vec<&str> = runs.iter().rev().take(3).map(|run| run.run.as_str()).collect();
-        return Err(CliError::NoSuchBuild { name: name.to_owned(), known: format!("the last runs are {}", last.join(", ")) });
+        return Err(CliError::NoSuchBuild {
+            name: name.to_owned(),
+            known: format!("the last {} {}", if last.len() == 1 { "run is" } else { "runs are" }, last.join(", ")),
+        });
     };
     selection.project = Some(run.project.clone());
     selection.since = Some(run.at);
@@ -184,20 +187,4 @@ fn recorded(name: &str, directory: Option<&Path>, wanted: Option<&str>, policy: 
     let mut steps = history.read_steps(&selection).map_err(failed)?;
     steps.retain(|row| row.run == run.run);
     Ok(Side { name: run.run.clone(), rows: RunRows { run, builds, steps }, recorded: true })
-}
-
-/// The run that a name means: `latest`, `latest~2`, an id, the beginning of one, or a commit, of which the latest run counts.
-#[cfg(feature = "history")]
-fn find<'r>(name: &str, runs: &'r [crate::history::RunRow]) -> Option<&'r crate::history::RunRow> {
-    const SHORTEST: usize = 7;
-    if let Some(back) = name.strip_prefix("latest") {
-        let back: usize = if back.is_empty() { 0 } else { back.strip_prefix('~')?.parse().ok()? };
-        return runs.len().checked_sub(back.checked_add(1)?).and_then(|at| runs.get(at));
-    }
-    let lower = name.to_ascii_lowercase();
-    let long = name.len() >= SHORTEST;
-    let by = |fits: &dyn Fn(&crate::history::RunRow) -> bool| runs.iter().rev().find(|run| fits(run));
-    by(&|run| run.run == name)
-        .or_else(|| by(&|run| long && run.run.starts_with(name)))
-        .or_else(|| by(&|run| long && run.commit.as_ref().is_some_and(|commit| commit.to_ascii_lowercase().starts_with(&lower))))
 }

@@ -43,7 +43,8 @@ impl EarlierRuns for Ledger<'_> {
     fn of(&self, target: Option<&str>) -> Vec<EarlierRun> {
         // A history that cannot be read has been named already; here it holds nothing.
         let runs = self.runs.get_or_init(|| self.history.earlier_steps(READ).unwrap_or_default());
-        let of_target = |step: &&StepRow| target.is_none() || step.target.is_none() || step.target.as_deref() == target;
+        // Not the recorded target: that can be a name that the ledger gave to a build, which is not how its command calls it.
+        let of_target = |parts: &StepName| target.is_none() || parts.target.is_none() || parts.target.as_deref() == target;
         let earlier = runs.iter().map(|(run, steps)| {
             let mut earlier = EarlierRun {
                 run: run.run.clone(),
@@ -52,8 +53,8 @@ impl EarlierRuns for Ledger<'_> {
                 args: self.arguments(run, target),
                 ..EarlierRun::default()
             };
-            for step in steps.iter().filter(of_target) {
-                let text = step.name.get(StepName::parse(&step.name).bracket_bytes..).unwrap_or(&step.name).to_owned();
+            for (step, parts) in steps.iter().map(|step| (step, StepName::parse(&step.name))).filter(|(_, parts)| of_target(parts)) {
+                let text = step.name.get(parts.bracket_bytes..).unwrap_or(&step.name).to_owned();
                 match step.keyword.as_deref() {
                     Some("FROM") => earlier.bases.push(text),
                     Some(_) => earlier.steps.push((text, step.status == Status::Cached && step.cache_hit != Some(false))),

@@ -26,7 +26,7 @@ pub(super) enum CliError {
     #[error("{0} is empty")]
     Empty(String),
     /// No build in a log.
-    #[error("no build found in {name} ({lines} lines)")]
+    #[error("no build found in {name} ({})", crate::units::count(usize::try_from(*lines).unwrap_or(usize::MAX), "line"))]
     NoBuild {
         /// The log.
         name: String,
@@ -194,6 +194,7 @@ impl CliError {
             Self::NoSuchBuild { .. } => Some("name a log, or a run by its id, its commit, `latest` or `latest~1`"),
             Self::NoSuchRuns { .. } => Some("widen --since, or leave --branch out"),
             Self::UnknownTarget { .. } => Some("leave --target out for whole runs"),
+            Self::File { .. } => Some("name a file in a directory that exists and that you can write"),
             Self::UnknownRule { .. } => Some("`bklog explain` lists all rules"),
             Self::Baseline { .. } => Some("it is what `bklog check --format json` writes; bklog.toml names it as `baseline`"),
             Self::NothingToLint(_) => {
@@ -208,7 +209,6 @@ impl CliError {
             | Self::Command { .. }
             | Self::Policy(_)
             | Self::Summary { .. }
-            | Self::File { .. }
             | Self::Remark(_) => None,
         }
     }

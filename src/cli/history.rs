@@ -1,16 +1,16 @@
 //! `bklog history`: care for the ledger.
 
 use std::{
-    fs::File,
     io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::{error::CliError, exit_code, ledger};
+use super::{error::CliError, exit_code, ledger, output_file::OutputFile, times};
 use crate::{
+    evidence::commit::short,
     history::{BuildRow, ExportError, History, HistoryError, RunRow, Selection, StepRow, Table, TextFormat},
     policy::Policy,
     report::{
@@ -66,8 +66,8 @@ struct LsArgs {
 /// Show one run: its builds, and the steps that took longest
 #[derive(Debug, Args)]
 struct ShowArgs {
-    /// The run's id, its beginning, or `last`
-    #[arg(value_name = "RUN", default_value = "last")]
+    /// The run's id, its beginning, its commit, `latest` or `latest~1`
+    #[arg(value_name = "RUN", default_value = "latest")]
     run: String,
 
     /// How to write it
@@ -189,7 +189,7 @@ pub(super) fn run(args: &HistoryArgs, color: anstream::ColorChoice) -> Result<u8
 impl HistoryArgs {
     fn selection(&self, range: Option<&Range>) -> Result<Selection, CliError> {
         let now = jiff::Timestamp::now();
-        let time = |flag: &str, text: Option<&String>| text.map(|text| ledger::ago_or_time(flag, text, now)).transpose();
+        let time = |flag: &str, text: Option<&String>| text.map(|text| times::ago_or_time(flag, text, now)).transpose();
         Ok(Selection {
             project: self.project.clone(),
             since: time("--since", range.and_then(|range| range.since.as_ref()))?,
@@ -317,9 +317,11 @@ fn step_json(step: &StepRow) -> serde_json::Value {
 fn show_run(history: &History, args: &HistoryArgs, show: &ShowArgs, out: &mut Out) -> Result<u8, CliError> {
     let all = history.read_runs(&args.selection(None)?).map_err(unusable)?;
     let found: Vec<&RunRow> = match show.run.as_str() {
+        // What `latest` was called before.
         "last" => all.last().into_iter().collect(),
         id => all.iter().filter(|run| run.run.starts_with(id)).collect(),
     };
+    let found = if found.is_empty() { ledger::find_run(&show.run, &all).into_iter().collect() } else { found };
     let run = match found.as_slice() {
         [] if all.is_empty() => return Err(nothing(history, args)),
         [] => return Err(CliError::NoRuns { what: format!("no run is called {}…", show.run) }),
@@ -347,9 +349,8 @@ fn show_run(history: &History, args: &HistoryArgs, show: &ShowArgs, out: &mut Ou
     }
     let mut head = vec![escape::terminal(&run.project).into_owned()];
     if let Some(commit) = &run.commit {
-        let short: String = commit.chars().take(12).collect();
         let branch = run.branch.as_ref().map(|branch| format!(" on {branch}")).unwrap_or_default();
-        head.push(escape::terminal(&format!("commit {short}{branch}")).into_owned());
+        head.push(escape::terminal(&format!("commit {}{branch}", short(commit))).into_owned());
     }
     head.push(run.at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string());
     if let (Some(seconds), Some(source)) = (run.seconds, run.duration_source) {
@@ -424,24 +425,24 @@ fn export_table(history: &History, args: &HistoryArgs, export: &ExportArgs) -> R
         ExportFormat::Csv => TextFormat::Csv,
         ExportFormat::Jsonl => TextFormat::JsonLines,
     };
-    let mut out: Box<dyn Write> = match &export.out {
-        Some(path) => Box::new(BufWriter::new(create(path)?)),
-        None => Box::new(BufWriter::new(io::stdout().lock())),
+    let selection = args.selection(Some(&export.range))?;
+    let write = |out: &mut dyn Write| {
+        let rows = history.export(table, &selection, format, out).map_err(|error| match error {
+            ExportError::History(error) => unusable(error),
+            ExportError::Output(error) => error.into(),
+        })?;
+        out.flush()?;
+        if rows == 0 { Err(nothing(history, args)) } else { Ok(()) }
     };
-    let rows = history.export(table, &args.selection(Some(&export.range))?, format, &mut out);
-    let rows = rows.map_err(|error| match error {
-        ExportError::History(error) => unusable(error),
-        ExportError::Output(error) => error.into(),
-    })?;
-    out.flush()?;
-    if rows == 0 { Err(nothing(history, args)) } else { Ok(exit_code::SUCCESS) }
-}
-
-fn create(path: &Path) -> Result<File, CliError> {
-    File::create(path).map_err(|cause| CliError::Usage {
-        what: format!("cannot write {}: {cause}", path.display()),
-        hint: "give --out a file in a directory that you can write",
-    })
+    match &export.out {
+        Some(path) => {
+            let mut file = OutputFile::create(path)?;
+            write(&mut file)?;
+            file.finish()?;
+        }
+        None => write(&mut BufWriter::new(io::stdout().lock()))?,
+    }
+    Ok(exit_code::SUCCESS)
 }
 
 fn verify_all(history: &History, verify: &VerifyArgs, out: &mut Out) -> Result<u8, CliError> {
@@ -477,7 +478,7 @@ fn verify_all(history: &History, verify: &VerifyArgs, out: &mut Out) -> Result<u
 
 fn remove(history: &History, args: &HistoryArgs, rm: &RmArgs, out: &mut Out) -> Result<u8, CliError> {
     let now = jiff::Timestamp::now();
-    let until = ledger::ago(&rm.older_than, now).ok_or_else(|| CliError::Usage {
+    let until = crate::times::ago(&rm.older_than, now).ok_or_else(|| CliError::Usage {
         what: format!("--older-than {:?} is no length of time", rm.older_than),
         hint: "for example 90d, 12w or 36h",
     })?;

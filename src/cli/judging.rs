@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     build::Build,
-    evidence::{build_command::BuildCommand, build_target::BuildTarget, image::Image},
+    evidence::{build_command::BuildCommand, build_target::BuildTarget, ci, image::Image},
     freshness::{
         Input, NoPast, Past, Report,
         assign::assign,
@@ -141,7 +141,7 @@ impl EvidenceArgs {
         let mut head = RunHead {
             project: Some(super::project::project(self.project.as_deref(), &cwd)),
             commit: report.commit.clone().or_else(|| self.commit.clone()),
-            branch: branch(&env).or_else(|| report.branch.clone()),
+            branch: ci::job(&env).and_then(|job| job.branch).or_else(|| report.branch.clone()),
             recorded: None,
         };
         let files: Vec<Vec<Option<SourceFile>>> = commands
@@ -172,19 +172,34 @@ impl EvidenceArgs {
             raised: &report.findings,
         };
         let redactor = facts.redactor();
-        let findings = rules::judge(&facts, &reporting::today(), &known);
+        let mut findings = rules::judge(&facts, &reporting::today(), &known);
         drop(facts);
         if let Some(history) = &history {
-            head.recorded = self.record(history, log, &mut report, &head, started, &redactor);
+            let known = Known { head: &head, started, commands: &commands, cwd: &cwd };
+            head.recorded = self.record(history, log, &mut report, &known, &redactor);
         }
-        Ok((CheckReport::new(log.name, report.steps, findings, report.notes, &redactor).of_run(head, &redactor), redactor))
+        let log_place = reporting::locate(&mut findings, log.name, &cwd, &cwd);
+        let report = CheckReport::new(log.name, report.steps, findings, report.notes, &redactor);
+        Ok((report.log_in_repository(log_place, &redactor).of_run(head, &redactor), redactor))
     }
+}
+
+/// What is known of a run that is to be recorded, beside its log.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "history"), expect(dead_code, reason = "only the history asks"))]
+struct Known<'a> {
+    head: &'a RunHead,
+    started: Option<jiff::Timestamp>,
+    /// The command of each build.
+    commands: &'a [Option<BuildCommand>],
+    cwd: &'a Path,
 }
 
 #[cfg(feature = "history")]
 mod with_history {
     use super::super::ledger;
-    use super::{CliError, EvidenceArgs, Judged, Path, Policy, Redactor, Report, RunHead};
+    use super::{CliError, EvidenceArgs, Judged, Known, Path, Policy, Redactor, Report};
+    use crate::history::naming::Called;
     use crate::history::{Clock, History, Recorded, RunInfo, log_digest, run_rows};
 
     impl EvidenceArgs {
@@ -231,10 +246,10 @@ mod with_history {
             history: &History,
             log: &Judged<'_>,
             report: &mut Report,
-            head: &RunHead,
-            started: Option<jiff::Timestamp>,
+            of: &Known<'_>,
             redactor: &Redactor,
         ) -> Option<String> {
+            let Known { head, started, commands: assigned, cwd } = *of;
             report.notes.extend(history.problems());
             if !self.records(log.is_run) || log.builds.is_empty() {
                 return None;
@@ -255,6 +270,7 @@ mod with_history {
                 runner: around.runner,
                 builder: self.builder.clone().or(around.builder),
                 command: (!commands.is_empty()).then(|| commands.join("\n")),
+                called: assigned.iter().map(|command| Some(Called::new(command.as_ref()?, cwd))).collect(),
                 redactor: redactor.clone(),
             };
             let rows = run_rows(log.builds, &report.steps, &info);
@@ -299,8 +315,7 @@ impl EvidenceArgs {
         _history: &NoPast,
         _log: &Judged<'_>,
         _report: &mut Report,
-        _head: &RunHead,
-        _started: Option<jiff::Timestamp>,
+        _known: &Known<'_>,
         _redactor: &Redactor,
     ) -> Option<String> {
         None
@@ -315,12 +330,6 @@ pub(super) fn working_directory() -> PathBuf {
         Some(shell) if shell.canonicalize().ok() == real.canonicalize().ok() => shell,
         _ => real,
     }
-}
-
-/// The branch, as the CI names it: its checkout is often at no branch.
-fn branch(env: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    let names = ["GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME", "CHANGE_BRANCH", "BRANCH_NAME", "BUILDKITE_BRANCH"];
-    names.into_iter().find_map(|name| env(name).filter(|branch| !branch.is_empty()))
 }
 
 /// The Dockerfile of a target, where it can be read.

@@ -14,13 +14,18 @@ use crate::{
 /// The history's directory: the flag (or `BKLOG_HISTORY`), else the settings, else the user's data directory.
 ///
 /// # Errors
-/// Nothing says where.
+/// Nothing says where, or a file stands there.
 pub(super) fn root(flag: Option<&Path>, policy: &Policy) -> Result<PathBuf, CliError> {
     let settings = || policy.history.as_deref().map(|path| policy.resolve(path));
-    flag.map(Path::to_owned).or_else(settings).or_else(data_directory).ok_or(CliError::Usage {
+    let root = flag.map(Path::to_owned).or_else(settings).or_else(data_directory).ok_or(CliError::Usage {
         what: "there is no place for the history".to_owned(),
         hint: "give --history DIR, or set BKLOG_HISTORY or HOME",
-    })
+    })?;
+    if root.is_file() {
+        let what = format!("the history {} cannot be used: it is a file, not a directory", root.display());
+        return Err(CliError::Usage { what, hint: "--history, BKLOG_HISTORY or `history` in bklog.toml names it" });
+    }
+    Ok(root)
 }
 
 /// `$XDG_DATA_HOME/bklog`, as other programs of the user keep their data.
@@ -30,31 +35,19 @@ fn data_directory() -> Option<PathBuf> {
     base.map(|base| base.join("bklog"))
 }
 
-/// The time so long ago: `90d`, `12w`, `36h`, `30m`; `None` where the text is no length.
-pub(super) fn ago(text: &str, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
-    let (number, unit) = text.trim().split_at_checked(text.trim().len().checked_sub(1)?)?;
-    let seconds = match unit {
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        "w" => 7 * 86_400,
-        _ => return None,
-    };
-    let length = number.parse::<u32>().ok().map(|number| i64::from(number) * seconds)?;
-    now.checked_sub(jiff::SignedDuration::from_secs(length)).ok()
-}
-
-/// A point in time that a flag names: so long ago, a day (its beginning in UTC), or a time.
-///
-/// # Errors
-/// The text is none of these.
-pub(super) fn ago_or_time(flag: &str, text: &str, now: jiff::Timestamp) -> Result<jiff::Timestamp, CliError> {
-    let day = || text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|day| day.timestamp());
-    let time = || text.parse::<jiff::Timestamp>().ok();
-    ago(text, now).or_else(time).or_else(day).ok_or_else(|| CliError::Usage {
-        what: format!("{flag} {text:?} is no time"),
-        hint: "for example 7d, 12h, 2026-11-01 or 2026-11-01T08:00:00Z",
-    })
+/// The run that a name means: `latest`, `latest~2`, an id, the beginning of one, or a commit, of which the latest run counts.
+pub(super) fn find_run<'r>(name: &str, runs: &'r [history::RunRow]) -> Option<&'r history::RunRow> {
+    const SHORTEST: usize = 7;
+    if let Some(back) = name.strip_prefix("latest") {
+        let back: usize = if back.is_empty() { 0 } else { back.strip_prefix('~')?.parse().ok()? };
+        return runs.len().checked_sub(back.checked_add(1)?).and_then(|at| runs.get(at));
+    }
+    let lower = name.to_ascii_lowercase();
+    let long = name.len() >= SHORTEST;
+    let by = |fits: &dyn Fn(&history::RunRow) -> bool| runs.iter().rev().find(|run| fits(run));
+    by(&|run| run.run == name)
+        .or_else(|| by(&|run| long && run.run.starts_with(name)))
+        .or_else(|| by(&|run| long && run.commit.as_ref().is_some_and(|commit| commit.to_ascii_lowercase().starts_with(&lower))))
 }
 
 /// What the surroundings of this process say of a run.
@@ -107,22 +100,4 @@ pub(super) fn file_time(log: &str, builds: &[Build]) -> Option<jiff::Timestamp> 
     let seconds: f64 = builds.iter().filter_map(|build| build.duration).map(|duration| duration.seconds).sum();
     let began = jiff::SignedDuration::try_from_secs_f64(seconds).ok().and_then(|length| at.checked_sub(length).ok());
     began.filter(|began| is_plausible(*began, jiff::Timestamp::now()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn so_long_ago() {
-        let now = "2026-11-21T12:00:00Z".parse().unwrap();
-        let read = |text: &str| ago_or_time("--since", text, now).map(|at| at.to_string()).ok();
-        assert_eq!(read("7d").as_deref(), Some("2026-11-14T12:00:00Z"));
-        assert_eq!(read("36h").as_deref(), Some("2026-11-20T00:00:00Z"));
-        assert_eq!(read("2026-11-01").as_deref(), Some("2026-11-01T00:00:00Z"));
-        assert_eq!(read("2026-11-01T08:00:00+02:00").as_deref(), Some("2026-11-01T06:00:00Z"));
-        for wrong in ["", "d", "7", "7y", "-7d", "last week", "99999999999d", "ü"] {
-            assert_eq!(read(wrong), None, "{wrong}");
-        }
-    }
 }

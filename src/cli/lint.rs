@@ -11,7 +11,7 @@ use clap::Args;
 use super::{
     error::CliError,
     fixing,
-    reporting::{CheckFormat, LintReportArgs, known, today},
+    reporting::{CheckFormat, LintReportArgs, known, locate, today},
 };
 use crate::{
     evidence::repository::Repository,
@@ -76,6 +76,7 @@ pub(super) fn run(args: &LintArgs, color: anstream::ColorChoice) -> Result<u8, C
             findings = judge_files(&FileFacts { repository: &repository, policy: &policy }, &today, &known);
         }
     }
+    locate(&mut findings, "", &repository.root, &cwd);
     let root = args.path.to_string_lossy();
     // A Dockerfile inside another file is no file of its own.
     let count = repository.files.iter().map(|file| file.path.as_str()).collect::<HashSet<_>>().len();

@@ -20,6 +20,8 @@ mod lint;
 mod live;
 #[cfg(feature = "history")]
 mod log_files;
+#[cfg(any(feature = "history", feature = "charts"))]
+mod output_file;
 mod overall;
 mod project;
 mod reading;

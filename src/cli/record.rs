@@ -122,7 +122,7 @@ pub(super) fn run(args: &RecordArgs, color: anstream::ColorChoice) -> Result<u8,
         && finished < started
     {
         let what = format!("the build ended ({finished}) before it began ({started})");
-        return Err(CliError::Usage { what, hint: "check --started-at and --finished-at; without an offset or Z they are no times" });
+        return Err(CliError::Usage { what, hint: "check --started-at and --finished-at; a time without an offset is one in UTC" });
     }
     let root = ledger::root(args.history.as_deref(), &policy)?;
     let (files, errors) = log_files::find(&args.logs, &root);
@@ -221,6 +221,7 @@ impl Recorder<'_> {
             runner: args.runner.clone().or(around.runner),
             builder: args.builder.clone().or(around.builder),
             command: None,
+            called: Vec::new(),
             redactor: self.redactor.clone(),
         };
         let rows = run_rows(builds, &[], &info);

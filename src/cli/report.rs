@@ -8,7 +8,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{error::CliError, exit_code, ledger, times};
+use super::{error::CliError, exit_code, ledger, output_file::OutputFile, times};
 use crate::{
     history::{History, HistoryError, Selection, WeekRow, rows::RunRow},
     policy::Policy,
@@ -147,7 +147,7 @@ pub(super) fn run(args: &ReportArgs, color: anstream::ColorChoice) -> Result<u8,
             for (format, path) in files {
                 let mut text = Vec::new();
                 format.write(&report, &mut text)?;
-                save(&path, &text)?;
+                OutputFile::save(&path, &text)?;
                 written.push(path);
             }
         }
@@ -186,15 +186,6 @@ fn place(out: &Path, formats: &[Format]) -> Result<Place, CliError> {
     }
     let format = one(Format::of(out).unwrap_or(Format::ALL[0]))?;
     Ok(Place::Files(vec![(format, out.to_owned())]))
-}
-
-/// Writes a file, and the directory that it is to stand in.
-fn save(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let failed = |cause| CliError::File { path: path.to_owned(), cause };
-    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-        std::fs::create_dir_all(directory).map_err(failed)?;
-    }
-    std::fs::write(path, bytes).map_err(failed)
 }
 
 /// Reads what the report needs and makes it: runs and builds of the time that the charts show, steps of the window, of the one before and
@@ -278,7 +269,7 @@ fn charts(report: &Weekly, directory: &Path) -> Result<Vec<PathBuf>, CliError> {
         files.push(("svg", svg.into_bytes()));
         for (extension, bytes) in files {
             let path = directory.join(format!("{name}.{extension}"));
-            save(&path, &bytes)?;
+            OutputFile::save(&path, &bytes)?;
             written.push(path);
         }
     }

@@ -11,9 +11,10 @@ use clap::{Args, ValueEnum};
 
 use super::{error::CliError, exit_code};
 use crate::{
+    evidence::checkout::Checkouts,
     policy::Policy,
     report::findings::{CheckJson, CheckMarkdown, CheckReport, CheckText, CodeQuality, FindingsWriter, GitHub, JUnit, Sarif},
-    rules::{self, Severity},
+    rules::{self, Finding, Severity},
 };
 
 /// How the findings of a repository are weighed and written.
@@ -153,6 +154,17 @@ fn write(format: CheckFormat, report: &CheckReport, width: usize, out: &mut dyn 
         added.map_err(|cause| CliError::Summary { path: path.to_owned(), cause })?;
     }
     Ok(())
+}
+
+/// Says of every finding where its file stands in the repository that the report is of, that of the directory `subject`, and gives the
+/// same of the log. Paths are relative to `cwd`.
+pub(super) fn locate(findings: &mut [Finding], log: &str, subject: &Path, cwd: &Path) -> Option<String> {
+    let mut checkouts = Checkouts::of(subject);
+    for location in findings.iter_mut().filter_map(|finding| finding.location.as_mut()) {
+        location.in_repository = checkouts.path(&cwd.join(&location.path));
+    }
+    let log = cwd.join(log);
+    checkouts.path(&log).filter(|_| log.is_file())
 }
 
 /// Today in UTC, as `YYYY-MM-DD`.

@@ -4,6 +4,8 @@ use std::io::{self, BufWriter, Write};
 
 use clap::{Args, ValueEnum};
 
+#[cfg(feature = "charts")]
+use super::output_file::OutputFile;
 use super::{
     error::CliError,
     exit_code,
@@ -74,16 +76,19 @@ pub(super) fn run(args: &ShowArgs, color: anstream::ColorChoice) -> Result<u8, C
     let stdout = io::stdout();
     #[cfg(feature = "charts")]
     if let Some(path) = &args.html {
-        let out: Box<dyn Write + Send> = if path.as_os_str() == "-" {
-            Box::new(BufWriter::new(stdout))
-        } else {
-            let file = std::fs::File::create(path).map_err(|cause| CliError::File { path: path.clone(), cause })?;
-            Box::new(BufWriter::new(file))
-        };
         let first = args.logs.first().map_or("", |name| display_name(name));
-        return show(args, color, out, Box::new(crate::report::html::timeline::ShowHtml::new(first)));
+        let page = Box::new(crate::report::html::timeline::ShowHtml::new(first));
+        if path.as_os_str() == "-" {
+            return Ok(show(args, color, &mut BufWriter::new(stdout), page)?.code);
+        }
+        let mut file = OutputFile::create(path)?;
+        let shown = show(args, color, &mut file, page)?;
+        if shown.something {
+            file.finish()?;
+        }
+        return Ok(shown.code);
     }
-    let out: Box<dyn Write + Send> = if args.format == ShowFormat::Text {
+    let mut out: Box<dyn Write + Send> = if args.format == ShowFormat::Text {
         Box::new(BufWriter::new(anstream::AutoStream::new(stdout, color)))
     } else {
         Box::new(BufWriter::with_capacity(64 * 1024, stdout))
@@ -93,26 +98,34 @@ pub(super) fn run(args: &ShowArgs, color: anstream::ColorChoice) -> Result<u8, C
         ShowFormat::Json => Box::new(ShowJson::default()),
         ShowFormat::Markdown => Box::new(ShowMarkdown),
     };
-    show(args, color, out, writer)
+    Ok(show(args, color, &mut out, writer)?.code)
+}
+
+/// What came of showing logs.
+struct Shown {
+    code: u8,
+    /// False where no log could be read.
+    #[cfg_attr(not(feature = "charts"), expect(dead_code, reason = "only a page is left away"))]
+    something: bool,
 }
 
 fn show(
     args: &ShowArgs,
     color: anstream::ColorChoice,
-    mut out: Box<dyn Write + Send>,
+    out: &mut (dyn Write + Send),
     mut writer: Box<dyn BuildWriter + Send>,
-) -> Result<u8, CliError> {
+) -> Result<Shown, CliError> {
     let mut overall = Overall::default();
     let redactor = Redactor::default();
     let mut worst = exit_code::SUCCESS;
     let mut errors = Vec::new();
     for name in &args.logs {
         if args.logs.len() > 1 {
-            writer.log(display_name(name), &mut out)?;
+            writer.log(display_name(name), out)?;
         }
         let read = reading::read(name, StepOutput::Counted, |build| {
             overall.add(&build);
-            writer.build(&Redacted::build(build, &redactor), &mut out).map_err(CliError::from)
+            writer.build(&Redacted::build(build, &redactor), out).map_err(CliError::from)
         });
         match read {
             Ok(end) if end.builds == 0 && !end.early_errors.is_empty() => {
@@ -129,15 +142,14 @@ fn show(
     }
     let read_something = overall.builds() > 0 || worst > exit_code::SUCCESS;
     if read_something || errors.iter().any(|error| matches!(error, CliError::Source(SourceError::Read { .. }))) {
-        writer.finish(&mut out)?;
+        writer.finish(out)?;
     }
     out.flush()?;
-    drop(out);
     let unreadable = errors.iter().map(CliError::exit_code).filter(|code| *code == exit_code::NOT_A_LOG).max();
     for error in &errors {
         error.print(color);
     }
-    Ok(unreadable.unwrap_or_else(|| worst.max(overall.exit_code())))
+    Ok(Shown { code: unreadable.unwrap_or_else(|| worst.max(overall.exit_code())), something: read_something })
 }
 
 fn layout(args: &ShowArgs) -> Layout {

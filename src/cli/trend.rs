@@ -8,11 +8,19 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use super::{error::CliError, exit_code};
+use super::{error::CliError, exit_code, times};
 use crate::{
+    evidence::commit::short,
     history::Selection,
     policy::Policy,
-    report::{text, trend_json, trend_markdown},
+    report::{
+        escape,
+        text::{
+            self,
+            style::{BAD, painted},
+        },
+        trend_json, trend_markdown, trend_words,
+    },
     trend::{
         analysis::{Question, Steps, Told, ToldChange, Trend},
         change_point::{Settings, detect},
@@ -142,7 +150,31 @@ pub(super) fn run(args: &TrendArgs, color: anstream::ColorChoice) -> Result<u8, 
         TrendFormat::Json => written(&trend, trend_json::write)?,
         TrendFormat::Markdown => written(&trend, trend_markdown::write)?,
     }
-    Ok(if args.fail_on_regression && trend.is_bad() { exit_code::FINDINGS } else { exit_code::SUCCESS })
+    if !args.fail_on_regression || !trend.is_bad() {
+        return Ok(exit_code::SUCCESS);
+    }
+    let (what, hint) = failure(&trend);
+    let mut err = anstream::AutoStream::new(io::stderr().lock(), color);
+    // Nobody is left to tell when standard error is gone.
+    let _ = writeln!(err, "{} {}\n  hint: {}", painted(BAD, "error:"), escape::terminal(&what), escape::terminal(&hint));
+    Ok(exit_code::FINDINGS)
+}
+
+/// Why the gate fails, and what can be done.
+fn failure(trend: &Trend) -> (String, String) {
+    let Some((told, change)) = trend.regressions().next() else {
+        let what = "builds take longer than bklog.toml allows".to_owned();
+        return (what, "mend it, or raise the budget in [trend.budget]".to_owned());
+    };
+    let of = told.measured.step.as_deref().or(told.measured.target.as_deref());
+    let subject = of.map_or_else(|| "builds are".to_owned(), |of| format!("{of} is"));
+    let what = format!("{subject} slower {}", trend_words::since(&told.measured, change));
+    let point = told.measured.series.points().get(change.found.change.index);
+    let place = point.and_then(|point| point.commit.as_deref().map(short).or(point.run.as_deref()));
+    let accept = place.map_or_else(String::new, |place| {
+        format!("; if it is meant to be so, accept it in bklog.toml: [[trend.accept]] since = {place:?}")
+    });
+    (what, format!("the steps and commits above made it{accept}"))
 }
 
 fn written(trend: &Trend, write: fn(&Trend, &mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
@@ -194,7 +226,7 @@ fn from_history(args: &TrendArgs, policy: &Policy, min_ratio: f64, color: anstre
         },
         min_ratio,
     };
-    let since = args.since.as_deref().map(|text| since(text, jiff::Timestamp::now())).transpose()?;
+    let since = args.since.as_deref().map(|text| times::ago_or_time("--since", text, jiff::Timestamp::now())).transpose()?;
     let selection = Selection { project: args.project.clone(), since, until: None, branch: args.branch.clone() };
     answer(args.history.as_deref(), selection, &question, policy, color)
 }
@@ -268,44 +300,7 @@ fn answer(
     let mut err = anstream::AutoStream::new(io::stderr().lock(), color);
     for problem in history.problems() {
         // Nobody is left to tell when standard error is gone.
-        let _ = writeln!(err, "warning: {}", crate::report::escape::terminal(&problem));
+        let _ = writeln!(err, "warning: {}", escape::terminal(&problem));
     }
     Ok(trend)
-}
-
-/// When the first run that counts began: a day, RFC 3339, or how long ago.
-fn since(text: &str, now: jiff::Timestamp) -> Result<jiff::Timestamp, CliError> {
-    use jiff::{Span, civil, tz::TimeZone};
-    let at = text.parse::<jiff::Timestamp>().ok();
-    let day = || TimeZone::UTC.to_timestamp(text.parse::<civil::Date>().ok()?.to_datetime(civil::Time::midnight())).ok();
-    let ago = || {
-        let span = text.parse::<Span>().ok().filter(|span| span.is_positive())?;
-        now.to_zoned(TimeZone::UTC).checked_sub(span).ok().map(|zoned| zoned.timestamp())
-    };
-    at.or_else(day).or_else(ago).ok_or_else(|| CliError::Usage {
-        what: format!("--since {text:?} is no time"),
-        hint: "give a day (2026-11-01), a time (2026-11-01T08:00:00Z) or how long ago (90d, 12h)",
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn since_a_day_a_time_or_a_while_ago() {
-        let now: jiff::Timestamp = "2026-11-21T08:14:26Z".parse().unwrap();
-        for (text, expected) in [
-            ("2026-11-01", "2026-11-01T00:00:00Z"),
-            ("2026-11-01T08:00:00+01:00", "2026-11-01T07:00:00Z"),
-            ("7d", "2026-11-14T08:14:26Z"),
-            ("12h", "2026-11-20T20:14:26Z"),
-            ("2 weeks", "2026-11-07T08:14:26Z"),
-        ] {
-            assert_eq!(since(text, now).unwrap().to_string(), expected, "{text}");
-        }
-        for text in ["", "soon", "-7d", "2026-13-01", "99999999y"] {
-            assert!(since(text, now).is_err(), "{text}");
-        }
-    }
 }

@@ -29,16 +29,6 @@ impl SourcePattern {
         self.text.is_empty()
     }
 
-    /// Whether the source has wildcards (`*`, `?`, `[`) that are not escaped.
-    pub fn has_wildcards(&self) -> bool {
-        let mut escaped = false;
-        self.text.bytes().any(|byte| {
-            let wild = !escaped && matches!(byte, b'*' | b'?' | b'[');
-            escaped = !escaped && byte == b'\\';
-            wild
-        })
-    }
-
     /// Says whether the pattern matches the whole of `path` (relative to the root, separated by `/`).
     ///
     /// A malformed pattern matches nothing, since BuildKit drops the error.

@@ -4,7 +4,9 @@
 pub mod bake;
 pub mod build_command;
 pub mod build_target;
+pub mod checkout;
 pub mod ci;
+pub mod commit;
 pub mod compose;
 pub mod context;
 pub mod dockerfile;

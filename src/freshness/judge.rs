@@ -305,7 +305,7 @@ impl<'a> Judge<'a> {
         let path = target.dockerfile_path.as_deref()?;
         let shown = path.strip_prefix(self.input.cwd).unwrap_or(path);
         let line = u32::try_from(line).ok()?;
-        Some(Location { path: shown.to_string_lossy().replace('\\', "/"), line, end_line: line, text: Vec::new() })
+        Some(Location { path: shown.to_string_lossy().replace('\\', "/"), in_repository: None, line, end_line: line, text: Vec::new() })
     }
 
     fn finish(mut self) -> Report {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::build::{Status, Step};
+use crate::evidence::commit::short;
 use crate::evidence::context::Entry;
 use crate::evidence::context::content::ContentId;
 use crate::evidence::context::transfer::Figure;
@@ -436,10 +437,6 @@ pub(super) fn count(files: &[String]) -> String {
         [only] => only.clone(),
         more => format!("{} files", more.len()),
     }
-}
-
-pub(super) fn short(commit: &str) -> &str {
-    commit.get(..12).unwrap_or(commit)
 }
 
 fn time(entry: &Entry) -> String {

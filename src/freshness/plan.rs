@@ -286,11 +286,6 @@ impl<'d> View<'d> {
         follow::followed_paths(sources)
     }
 
-    /// Says whether any command that is needed takes from an origin.
-    pub fn takes_from(&self, origin: &Origin) -> bool {
-        self.uses.iter().any(|((stage, _), uses)| self.needed.contains(stage) && uses.iter().any(|u| u.origin == *origin))
-    }
-
     /// Says whether some step of the Dockerfile bears this name.
     pub fn has_step(&self, text: &str) -> bool {
         (0..self.environment.file().stages.len()).any(|stage| self.index.steps(stage).iter().any(|step| step.name == text))

@@ -2,10 +2,11 @@
 
 use crate::build::{Build, Outcome, Step};
 use crate::evidence::build_target::BuildTarget;
+use crate::evidence::commit::short;
 use crate::finding::{Confidence, Severity};
 
 use super::judge::{Judge, Raised, Said, first_line};
-use super::local::{count, short};
+use super::local::count;
 use super::plan::Located;
 use super::target::{Context, Contexts};
 use super::tree::Difference;

@@ -86,6 +86,13 @@ pub fn place(parts: &StepName) -> String {
     [parts.target.as_deref(), parts.platform.as_deref(), stage].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
+/// [`place`] of a recorded step, whose target is also the name that its build was given.
+pub fn place_of(target: Option<&str>, parts: &StepName) -> String {
+    let given = target.filter(|_| parts.target.is_none());
+    let place = place(parts);
+    [given.unwrap_or_default(), &place].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
 /// True for the name that BuildKit gives to a stage without one: `stage-1`.
 pub fn is_unnamed(stage: &str) -> bool {
     stage.strip_prefix("stage-").is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))

@@ -27,6 +27,7 @@ mod fold;
 #[cfg(feature = "history")]
 mod frames;
 pub mod identity;
+pub mod naming;
 #[cfg(feature = "history")]
 mod past;
 #[cfg(feature = "history")]

@@ -5,9 +5,11 @@ use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 use super::identity::identity;
+use super::naming::{Called, build_names};
 use super::rows::{BuildRow, RunRow, RunRows, StepRow, duration_bucket};
 use crate::build::timing::seconds_between;
 use crate::build::{Build, Duration, DurationSource, Instant, Kind, Outcome, Status, Step};
+use crate::evidence::commit::brief;
 use crate::evidence::context::content::hex;
 use crate::freshness::StepVerdict;
 use crate::redact::Redactor;
@@ -36,6 +38,8 @@ pub struct RunInfo {
     pub builder: Option<String>,
     /// The command that built, as the user gave it.
     pub command: Option<String>,
+    /// What the command of each build says of it, where that is known; in the order of the log.
+    pub called: Vec<Option<Called>>,
     /// What is secret; every text goes through it before it becomes a row.
     pub redactor: Redactor,
 }
@@ -72,8 +76,10 @@ pub fn run_rows(builds: &[Build], verdicts: &[StepVerdict], info: &RunInfo) -> R
         bklog: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let mut rows = RunRows { run, builds: Vec::new(), steps: Vec::new() };
-    for (number, build) in (0..).zip(builds) {
-        rows.builds.extend(build_rows(&id, number, build, redactor));
+    let names = build_names(builds, &info.called).into_iter().map(|name| clean_option(&name));
+    for ((number, build), given) in (0..).zip(builds).zip(names) {
+        rows.builds.extend(build_rows(&id, number, build, given.as_deref(), redactor));
+        let place = given.as_ref().map_or_else(String::new, |name| format!("{name} "));
         for step in &build.steps {
             let verdict = verdicts.iter().find(|verdict| verdict.build == number as usize && verdict.index == step.index);
             rows.steps.push(StepRow {
@@ -81,9 +87,9 @@ pub fn run_rows(builds: &[Build], verdicts: &[StepVerdict], info: &RunInfo) -> R
                 build: number,
                 index: step.index,
                 name: clean(&step.name),
-                identity: clean(&identity(step)),
+                identity: format!("{place}{}", clean(&identity(step))),
                 kind: step.parts.kind,
-                target: clean_option(&step.parts.target),
+                target: clean_option(&step.parts.target).or_else(|| given.clone()),
                 stage: clean_option(&step.parts.stage),
                 platform: clean_option(&step.parts.platform),
                 number: step.parts.number,
@@ -101,8 +107,8 @@ pub fn run_rows(builds: &[Build], verdicts: &[StepVerdict], info: &RunInfo) -> R
     rows
 }
 
-/// The row of a build as a whole, and one for each of its targets, in the order of the log.
-fn build_rows(run: &str, number: u32, build: &Build, redactor: &Redactor) -> Vec<BuildRow> {
+/// The row of a build as a whole, and one for each of its targets, in the order of the log. A build that was given a name is its only target.
+fn build_rows(run: &str, number: u32, build: &Build, given: Option<&str>, redactor: &Redactor) -> Vec<BuildRow> {
     let clean_all = |texts: Vec<&str>| texts.into_iter().map(|text| redactor.text(text).into_owned()).collect::<Vec<_>>();
     let imports = |wanted: fn(bool) -> bool| {
         clean_all(build.cache.imports.iter().filter(|import| wanted(import.ok)).map(|import| import.reference.as_str()).collect())
@@ -117,7 +123,8 @@ fn build_rows(run: &str, number: u32, build: &Build, redactor: &Redactor) -> Vec
         versions: clean_all(versions(build)),
         ..part(run, number, build, &steps, build.duration)
     };
-    let mut rows = vec![whole];
+    let named = given.map(|name| BuildRow { target: Some(name.to_owned()), ..whole.clone() });
+    let mut rows: Vec<BuildRow> = std::iter::once(whole).chain(named).collect();
     for target in unique(build.steps.iter().filter_map(|step| step.parts.target.as_deref())) {
         let steps: Vec<&Step> = build.steps.iter().filter(|step| step.parts.target.as_deref() == Some(target)).collect();
         let row = part(run, number, build, &steps, target_duration(build, &steps));
@@ -275,7 +282,7 @@ pub fn log_digest(project: &str, builds: &[Build]) -> String {
 /// `20261121T081426.575-9f2c1e4-0a1b2c3d4e5f`: time, commit, [`log_digest`].
 fn run_id(builds: &[Build], info: &RunInfo) -> String {
     let is_hex = |commit: &&str| commit.len() >= 7 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let commit = info.commit.as_deref().filter(is_hex).and_then(|commit| commit.get(..7)).unwrap_or("none");
+    let commit = info.commit.as_deref().filter(is_hex).map_or("none", brief);
     let time = info.started_at.strftime("%Y%m%dT%H%M%S%.3f");
     format!("{time}-{}-{}", commit.to_ascii_lowercase(), log_digest(&info.project, builds))
 }

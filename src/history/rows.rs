@@ -56,7 +56,8 @@ pub struct BuildRow {
     pub run: String,
     /// The build in the log, from 0.
     pub build: u32,
-    /// The bake or compose target; `None` for the build as a whole, which every build has a row for.
+    /// The bake or compose target, or the name of a build that has none and is one of several in its log
+    /// ([`build_names`](super::naming::build_names)); `None` for the build as a whole, which every build has a row for.
     pub target: Option<String>,
     /// How the build ended.
     pub outcome: Option<Outcome>,
@@ -106,7 +107,7 @@ pub struct StepRow {
     pub identity: String,
     /// What it is.
     pub kind: Kind,
-    /// The target.
+    /// The target, or the name of its build as in [`BuildRow::target`].
     pub target: Option<String>,
     /// The stage.
     pub stage: Option<String>,

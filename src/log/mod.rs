@@ -90,11 +90,6 @@ impl<E: Events> Reader<E> {
         &self.events
     }
 
-    /// What takes the events, to change it.
-    pub fn events_mut(&mut self) -> &mut E {
-        &mut self.events
-    }
-
     /// Bytes read so far.
     pub fn bytes(&self) -> u64 {
         self.bytes

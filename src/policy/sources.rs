@@ -3,10 +3,13 @@
 //! A cached copy of a lock file is what a cache is for; a cached copy of the application's own code is a question. Manifests and lock
 //! files of package managers are told by their names.
 
-use crate::evidence::{glob::SourcePattern, ignore::IgnoreRules};
+use crate::{
+    evidence::{glob::SourcePattern, ignore::IgnoreRules},
+    redact::names::wildcard,
+};
 
-/// File names of dependency manifests, lock files and tool settings of the common ecosystems; `*` stands for anything.
-const DEPENDENCIES: &[&str] = &[
+/// Names of the files that say which dependencies are wanted, or which were chosen, in the common ecosystems; `*` stands for anything.
+const MANIFESTS: &[&str] = &[
     // JavaScript
     "package.json",
     "package-lock.json",
@@ -19,9 +22,6 @@ const DEPENDENCIES: &[&str] = &[
     ".npmrc",
     ".yarnrc",
     ".yarnrc.yml",
-    "lerna.json",
-    "nx.json",
-    "turbo.json",
     "deno.json",
     "deno.lock",
     // Python
@@ -49,23 +49,14 @@ const DEPENDENCIES: &[&str] = &[
     "go.work.sum",
     "Cargo.toml",
     "Cargo.lock",
-    "rust-toolchain",
-    "rust-toolchain.toml",
     // Java and the like
     "pom.xml",
     "build.gradle",
     "build.gradle.kts",
     "settings.gradle",
     "settings.gradle.kts",
-    "gradle.properties",
     "gradle.lockfile",
-    "gradlew",
-    "gradlew.bat",
-    "gradle-wrapper.jar",
-    "gradle-wrapper.properties",
     "libs.versions.toml",
-    "mvnw",
-    "maven-wrapper.properties",
     "build.sbt",
     "deps.edn",
     "project.clj",
@@ -73,7 +64,6 @@ const DEPENDENCIES: &[&str] = &[
     "Gemfile",
     "Gemfile.lock",
     "*.gemspec",
-    ".ruby-version",
     "composer.json",
     "composer.lock",
     "symfony.lock",
@@ -84,11 +74,6 @@ const DEPENDENCIES: &[&str] = &[
     "*.slnx",
     "packages.lock.json",
     "packages.config",
-    "nuget.config",
-    "NuGet.Config",
-    "global.json",
-    "Directory.Build.props",
-    "Directory.Build.targets",
     "Directory.Packages.props",
     "mix.exs",
     "mix.lock",
@@ -110,7 +95,28 @@ const DEPENDENCIES: &[&str] = &[
     "conanfile.py",
     "conan.lock",
     "vcpkg.json",
-    // Tools
+];
+
+/// Names of the settings and wrappers of the tools that read them: no application source, and nothing that names a dependency.
+const TOOL_FILES: &[&str] = &[
+    "lerna.json",
+    "nx.json",
+    "turbo.json",
+    "rust-toolchain",
+    "rust-toolchain.toml",
+    "gradle.properties",
+    "gradlew",
+    "gradlew.bat",
+    "gradle-wrapper.jar",
+    "gradle-wrapper.properties",
+    "mvnw",
+    "maven-wrapper.properties",
+    ".ruby-version",
+    "nuget.config",
+    "NuGet.Config",
+    "global.json",
+    "Directory.Build.props",
+    "Directory.Build.targets",
     ".tool-versions",
     ".nvmrc",
     ".node-version",
@@ -118,6 +124,21 @@ const DEPENDENCIES: &[&str] = &[
     "flake.nix",
     "flake.lock",
 ];
+
+/// True for a file (its path, with slashes) that says which dependencies are wanted, or which were chosen.
+pub fn is_manifest(path: &str) -> bool {
+    is_named(path, MANIFESTS)
+}
+
+/// True for a manifest, and for settings and wrappers of the tools that read one.
+pub fn is_dependency_file(path: &str) -> bool {
+    is_manifest(path) || is_named(path, TOOL_FILES)
+}
+
+fn is_named(path: &str, names: &[&str]) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    names.iter().any(|pattern| wildcard(pattern.as_bytes(), name.as_bytes()))
+}
 
 /// Which files are application source.
 #[derive(Debug, Default)]
@@ -135,9 +156,7 @@ impl Sources {
         if self.application.as_ref().is_some_and(|patterns| !patterns.ignores(path)) {
             return false;
         }
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let known = DEPENDENCIES.iter().any(|pattern| crate::redact::names::wildcard(pattern.as_bytes(), name.as_bytes()));
-        !known && !self.dependencies.as_ref().is_some_and(|patterns| patterns.ignores(path))
+        !is_dependency_file(path) && !self.dependencies.as_ref().is_some_and(|patterns| patterns.ignores(path))
     }
 
     /// True where a COPY's source, as written, can take application source. A directory or a glob over names can; the name of a
@@ -151,7 +170,7 @@ impl Sources {
         if name.contains(['*', '?', '[']) {
             // A glob is a manifest's if a known name fits it and it does not begin with the wildcard.
             let pattern = SourcePattern::new(name);
-            return name.starts_with(['*', '?', '[']) || !DEPENDENCIES.iter().any(|known| pattern.matches(known));
+            return name.starts_with(['*', '?', '[']) || !MANIFESTS.iter().chain(TOOL_FILES).any(|known| pattern.matches(known));
         }
         self.is_application(source)
     }
@@ -169,6 +188,19 @@ mod tests {
         }
         for path in ["src/main.py", "shared-libs/auth.py", "main.go", "README.md", "package.json.bak"] {
             assert!(sources.is_application(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn manifests_and_what_stands_beside_them() {
+        for path in ["package.json", "a/requirements-dev.txt", "src/App/App.csproj", "uv.lock"] {
+            assert!(is_manifest(path) && is_dependency_file(path), "{path}");
+        }
+        for path in [".nvmrc", "gradlew", "a/gradle-wrapper.jar", "rust-toolchain.toml"] {
+            assert!(!is_manifest(path) && is_dependency_file(path), "{path}");
+        }
+        for path in ["main.go", "package.json.bak", "src"] {
+            assert!(!is_dependency_file(path), "{path}");
         }
     }
 

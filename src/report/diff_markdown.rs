@@ -2,7 +2,12 @@
 
 use std::io::{self, Write};
 
-use super::{diff_words as words, escape::markdown, trend_words::sign_text, units};
+use super::{
+    diff_words as words,
+    escape::markdown,
+    trend_words::{short_digests, sign_text},
+    units,
+};
 use crate::trend::diff::{Both, Diff};
 
 /// Writes the difference as Markdown.
@@ -17,7 +22,7 @@ pub fn write(diff: &Diff, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
             "| {} | {} | {} | {} | {}{} |",
-            markdown(&words::step_name(row)),
+            markdown(&short_digests(&words::step_name(row))),
             words::status(step.a.as_ref()),
             words::status(step.b.as_ref()),
             units::signed(step.delta()),
@@ -41,7 +46,7 @@ pub fn write(diff: &Diff, out: &mut dyn Write) -> io::Result<()> {
         let Some(row) = step.row() else { continue };
         let followed =
             if behind.is_empty() { String::new() } else { format!("; {} behind it followed", units::count(behind.len(), "step")) };
-        writeln!(out, "\nFirst miss: {}{followed}\n", name(&words::step_name(row)))?;
+        writeln!(out, "\nFirst miss: {}{followed}\n", name(&short_digests(&words::step_name(row))))?;
         for cause in &step.causes {
             writeln!(out, "- {}", words::cause(cause, &name))?;
         }

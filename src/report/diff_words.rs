@@ -3,6 +3,7 @@
 use super::{trend_words::sign_text, units};
 use crate::{
     build::{Status, StepName},
+    evidence::commit::short,
     history::{identity, rows::StepRow},
     trend::diff::{Became, Both, Cause, Diff, Side, StepDiff},
 };
@@ -13,10 +14,14 @@ pub fn step_name(row: &StepRow) -> String {
     let text = row.name.get(parts.bracket_bytes..).unwrap_or(&row.name);
     match (parts.number, parts.total) {
         (Some(number), Some(total)) => {
-            let place = identity::place(&parts);
+            let place = identity::place_of(row.target.as_deref(), &parts);
             let blank = if place.is_empty() { "" } else { " " };
             format!("{place}{blank}{number}/{total} {text}")
         }
+        _ if parts.target.is_none() => match &row.target {
+            Some(target) => format!("{target} {}", row.name),
+            None => row.name.clone(),
+        },
         _ => row.name.clone(),
     }
 }
@@ -63,7 +68,7 @@ pub fn is_worth_a_row(step: &StepDiff) -> bool {
 pub fn side(side: &Side) -> String {
     let run = &side.rows.run;
     let mut parts = vec![side.name.clone()];
-    parts.extend(run.commit.as_deref().map(|commit| format!("commit {}", super::trend_words::commit(commit))));
+    parts.extend(run.commit.as_deref().map(|commit| format!("commit {}", short(commit))));
     parts.extend(side.recorded.then(|| super::trend_words::time(run.at)));
     if run.outcome != crate::build::Outcome::Succeeded {
         parts.push(run.outcome.name().to_owned());

@@ -17,7 +17,7 @@ pub mod text;
 pub mod trend_json;
 pub mod trend_markdown;
 pub mod trend_words;
-pub mod units;
+pub use crate::units;
 pub mod weekly;
 
 use std::io::{self, Write};

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{escape::markdown, trend_words as words, units};
+use crate::evidence::commit::short;
 use crate::trend::analysis::{Told, ToldChange, Trend};
 
 /// Steps of a change that get a row.
@@ -72,7 +73,7 @@ fn change(told: &Told, change: &ToldChange, out: &mut dyn Write) -> io::Result<(
     if !steps.is_empty() {
         writeln!(out, "\n| step | a build | |\n|---|--:|---|")?;
         for step in steps {
-            writeln!(out, "| {} | {} | {} |", markdown(&step.name), units::signed(step.delta()), words::hits(step))?;
+            writeln!(out, "| {} | {} | {} |", markdown(&words::short_digests(&step.name)), units::signed(step.delta()), words::hits(step))?;
         }
     }
     if let Some((good, bad)) = change.found.change.suspects(&measured.series).as_deref().and_then(|range| range.split_once("..")) {
@@ -83,5 +84,5 @@ fn change(told: &Told, change: &ToldChange, out: &mut dyn Write) -> io::Result<(
 
 /// A commit for a code span: nothing but what a commit is made of.
 fn hex(commit: &str) -> String {
-    words::commit(commit).chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/')).collect()
+    short(commit).chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/')).collect()
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::units;
+use crate::evidence::commit;
 use crate::policy::trend::BudgetOf;
 use crate::trend::{
     analysis::{Told, ToldChange, Trend},
@@ -14,8 +15,6 @@ use crate::trend::{
     signs::{SignChange, SignKind},
 };
 
-/// Digits of a commit that are shown.
-const COMMIT_DIGITS: usize = 12;
 /// Digits of a digest that are shown.
 const DIGEST_DIGITS: usize = 12;
 /// Builds between two changes that are one event.
@@ -133,19 +132,15 @@ pub fn is_bad(measured: &Measured, change: &ToldChange) -> bool {
     measured.metric.more_is_worse() == (change.found.change.direction == Direction::Slower)
 }
 
-/// `×5.8`, `×0.20`
+/// `×5.8`, `÷5.1`
 pub fn ratio(ratio: Option<f64>) -> String {
+    let digits = |factor: f64| if factor >= 9.95 { format!("{factor:.0}") } else { format!("{factor:.1}") };
     match ratio {
         None => "from nothing".to_owned(),
-        Some(ratio) if ratio >= 9.95 => format!("×{ratio:.0}"),
-        Some(ratio) if ratio >= 0.95 => format!("×{ratio:.1}"),
-        Some(ratio) => format!("×{ratio:.2}"),
+        Some(ratio) if ratio >= 1.0 => format!("×{}", digits(ratio)),
+        Some(ratio) if ratio > 0.0 => format!("÷{}", digits(1.0 / ratio)),
+        Some(_) => "to nothing".to_owned(),
     }
-}
-
-/// A commit, cut to what git shows of it.
-pub fn commit(commit: &str) -> String {
-    commit.chars().take(COMMIT_DIGITS).collect()
 }
 
 /// `21 Nov 2026 02:14 UTC`
@@ -157,7 +152,7 @@ pub fn time(at: Timestamp) -> String {
 pub fn since(measured: &Measured, change: &ToldChange) -> String {
     let index = change.found.change.index;
     let Some(point) = measured.series.points().get(index) else { return String::new() };
-    let commit = point.commit.as_deref().map_or_else(String::new, |id| format!("commit {}, ", commit(id)));
+    let commit = point.commit.as_deref().map_or_else(String::new, |id| format!("commit {}, ", commit::short(id)));
     format!("since build {} ({commit}{})", index + 1, time(point.at))
 }
 
@@ -169,6 +164,7 @@ pub fn what(measured: &Measured, change: &ToldChange, name: &dyn Fn(&str) -> Str
     let among = if change.found.among == Among::Executed { " where anything has to be built" } else { "" };
     let what = match (measured.metric, of) {
         (Metric::Duration, None) => format!("builds take {after} instead of {before}{among}"),
+        (Metric::Duration, Some(of)) if measured.step.is_none() => format!("{of} builds take {after} instead of {before}{among}"),
         (Metric::Duration, Some(of)) => format!("{of} takes {after} instead of {before}{among}"),
         (Metric::CacheHitRatio, of) => format!("the cache answers {after} of the steps{} instead of {before}", of_what(of)),
         (Metric::ContextBytes, of) => format!("{after} of context{} are transferred instead of {before}", of_what(of)),
@@ -213,10 +209,7 @@ pub fn why(measured: &Measured, change: &ToldChange, name: &dyn Fn(&str) -> Stri
         };
         parts.extend(text);
     }
-    for (sign, run) in std::iter::zip(&change.attribution.signs, &change.sign_runs) {
-        let since = run.as_deref().map_or_else(|| "since the same build".to_owned(), |run| format!("since run {}", name(run)));
-        parts.push(format!("{} {since}", sign_text(sign, name)));
-    }
+    parts.extend(signs_text(change, name));
     let mut text = parts.join("; ");
     if !text.is_empty() {
         text.push('.');
@@ -228,9 +221,85 @@ pub fn why(measured: &Measured, change: &ToldChange, name: &dyn Fn(&str) -> Stri
     text.trim_start().to_owned()
 }
 
-/// A name for a sentence: the beginning of a long one.
+/// Signs in clauses of a sentence: what came or went since one build stands in one clause.
+///
+/// `the cache imports a and b and inline cache are gone since the same build`
+fn signs_text(change: &ToldChange, name: &dyn Fn(&str) -> String) -> Vec<String> {
+    /// Names of one kind that are listed.
+    const MOST: usize = 3;
+    /// What came or went since a run: of each kind the values.
+    struct Clause<'c> {
+        word: &'static str,
+        since: &'c Option<String>,
+        kinds: Vec<(SignKind, Vec<&'c str>)>,
+    }
+    let since =
+        |run: &Option<String>| run.as_deref().map_or_else(|| "since the same build".to_owned(), |run| format!("since run {}", name(run)));
+    let mut clauses: Vec<Clause<'_>> = Vec::new();
+    let mut others = Vec::new();
+    for (sign, run) in std::iter::zip(&change.attribution.signs, &change.sign_runs) {
+        let (word, value) = match (&sign.before, &sign.after) {
+            (Some(value), None) => ("gone", value),
+            (None, Some(value)) => ("new", value),
+            _ => {
+                others.push(format!("{} {}", sign_text(sign, name), since(run)));
+                continue;
+            }
+        };
+        let at = clauses.iter().position(|clause| clause.word == word && clause.since == run).unwrap_or_else(|| {
+            clauses.push(Clause { word, since: run, kinds: Vec::new() });
+            clauses.len() - 1
+        });
+        let kinds = &mut clauses[at].kinds;
+        match kinds.iter_mut().find(|(kind, _)| *kind == sign.kind) {
+            Some((_, values)) => values.push(value),
+            None => kinds.push((sign.kind, vec![value])),
+        }
+    }
+    let of_kind = |(kind, values): &(SignKind, Vec<&str>)| {
+        let mut names: Vec<String> = values.iter().filter(|value| !value.is_empty()).take(MOST).map(|value| name(value)).collect();
+        if values.len() > MOST {
+            names.push(format!("{} more", values.len() - MOST));
+        }
+        let noun = if values.len() > 1 { sign_nouns(*kind) } else { sign_noun(*kind) };
+        if names.is_empty() { noun.to_owned() } else { format!("{noun} {}", and(&names)) }
+    };
+    let clause = |clause: &Clause<'_>| {
+        let all: usize = clause.kinds.iter().map(|(_, values)| values.len()).sum();
+        let subject = and(&clause.kinds.iter().map(of_kind).collect::<Vec<_>>());
+        format!("{subject} {} {} {}", if all > 1 { "are" } else { "is" }, clause.word, since(clause.since))
+    };
+    clauses.iter().map(clause).chain(others).collect()
+}
+
+/// `a`, `a and b`, `a, b and c`
+fn and(texts: &[String]) -> String {
+    match texts {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// A name with the digests in it cut to the digits that tell them apart.
+pub fn short_digests(name: &str) -> String {
+    const MARK: &str = "sha256:";
+    let mut out = String::with_capacity(name.len());
+    let mut rest = name;
+    while let Some(at) = rest.find(MARK) {
+        let (before, digest) = rest.split_at(at + MARK.len());
+        let digits = digest.bytes().take_while(u8::is_ascii_hexdigit).count();
+        out.push_str(before);
+        out.push_str(&digest[..if digits == 64 { DIGEST_DIGITS } else { digits }]);
+        rest = &digest[digits..];
+    }
+    out + rest
+}
+
+/// A name for a sentence: the beginning of a long one, digests cut.
 pub fn short(name: &str) -> String {
     const MOST: usize = 60;
+    let name = &short_digests(name);
     if name.chars().count() <= MOST {
         return name.to_owned();
     }
@@ -285,16 +354,7 @@ pub fn hits(step: &StepShare) -> String {
 
 /// What a sign says: `the cache import X is gone`.
 pub fn sign_text(sign: &SignChange, name: &dyn Fn(&str) -> String) -> String {
-    let what = match sign.kind {
-        SignKind::CacheImport => "the cache import",
-        SignKind::FailedImport => "the failure to import",
-        SignKind::CacheExport => "the cache export",
-        SignKind::InlineCache => "inline cache",
-        SignKind::Base => "the base",
-        SignKind::Builder => "the builder",
-        SignKind::Version => "the version",
-        SignKind::TimeSource => "the source of the times",
-    };
+    let what = sign_noun(sign.kind);
     let value = |value: &str| if value.is_empty() { what.to_owned() } else { format!("{what} {}", name(value)) };
     match (&sign.before, &sign.after) {
         (Some(before), Some(after)) => match (before.split_once('@'), after.split_once('@')) {
@@ -306,6 +366,31 @@ pub fn sign_text(sign: &SignChange, name: &dyn Fn(&str) -> String) -> String {
         (Some(before), None) => format!("{} is gone", value(before)),
         (None, Some(after)) => format!("{} is new", value(after)),
         (None, None) => what.to_owned(),
+    }
+}
+
+fn sign_noun(kind: SignKind) -> &'static str {
+    match kind {
+        SignKind::CacheImport => "the cache import",
+        SignKind::FailedImport => "the failure to import",
+        SignKind::CacheExport => "the cache export",
+        SignKind::InlineCache => "inline cache",
+        SignKind::Base => "the base",
+        SignKind::Builder => "the builder",
+        SignKind::Version => "the version",
+        SignKind::TimeSource => "the source of the times",
+    }
+}
+
+/// The same of several.
+fn sign_nouns(kind: SignKind) -> &'static str {
+    match kind {
+        SignKind::CacheImport => "the cache imports",
+        SignKind::FailedImport => "the failures to import",
+        SignKind::CacheExport => "the cache exports",
+        SignKind::Base => "the bases",
+        SignKind::Version => "the versions",
+        SignKind::InlineCache | SignKind::Builder | SignKind::TimeSource => sign_noun(kind),
     }
 }
 
@@ -435,8 +520,62 @@ mod tests {
     }
 
     #[test]
+    fn digests_are_cut() {
+        let digest = "0123456789abcdef".repeat(4);
+        assert_eq!(
+            short_digests(&format!("FROM a@sha256:{digest} AS b sha256:{digest}")),
+            "FROM a@sha256:0123456789ab AS b sha256:0123456789ab"
+        );
+        for text in ["", "sha256:", "sha256:12", "a sha256:0123456789abcdef0é", &format!("sha256:{digest}0")] {
+            assert_eq!(short_digests(text), text);
+        }
+    }
+
+    #[test]
+    fn what_went_together_stands_in_one_clause() {
+        let sign = |kind, value: &str, gone: bool| {
+            let value = Some(value.to_owned());
+            SignChange { kind, before: value.clone().filter(|_| gone), after: value.filter(|_| !gone), since: 0 }
+        };
+        let text = |signs: Vec<(SignChange, Option<&str>)>| {
+            let (signs, runs): (Vec<_>, Vec<_>) = signs.into_iter().map(|(sign, run)| (sign, run.map(str::to_owned))).unzip();
+            let mut trend = story(true);
+            let mut change = trend.series.remove(0).changes.remove(0);
+            change.attribution.signs = signs;
+            change.sign_runs = runs;
+            signs_text(&change, &str::to_owned)
+        };
+        use SignKind::{CacheImport, InlineCache};
+        assert_eq!(
+            text(vec![(sign(CacheImport, "a", true), None), (sign(CacheImport, "b", true), None), (sign(InlineCache, "", true), None)]),
+            ["the cache imports a and b and inline cache are gone since the same build"]
+        );
+        assert_eq!(
+            text(vec![
+                (sign(CacheImport, "a", true), None),
+                (sign(CacheImport, "b", false), None),
+                (sign(CacheImport, "c", true), Some("r"))
+            ]),
+            [
+                "the cache import a is gone since the same build",
+                "the cache import b is new since the same build",
+                "the cache import c is gone since run r"
+            ]
+        );
+        let many = ["a", "b", "c", "d", "e"].map(|name| (sign(CacheImport, name, true), None));
+        assert_eq!(text(many.to_vec()), ["the cache imports a, b, c and 2 more are gone since the same build"]);
+    }
+
+    #[test]
     fn factors_for_people() {
-        for (value, text) in [(Some(5.75), "×5.8"), (Some(12.3), "×12"), (Some(0.196), "×0.20"), (None, "from nothing")] {
+        for (value, text) in [
+            (Some(5.75), "×5.8"),
+            (Some(12.3), "×12"),
+            (Some(0.196), "÷5.1"),
+            (Some(1.0), "×1.0"),
+            (Some(0.0), "to nothing"),
+            (None, "from nothing"),
+        ] {
             assert_eq!(ratio(value), text);
         }
     }

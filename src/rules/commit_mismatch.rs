@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::evidence::commit::short;
+
 use super::{Confidence, Docs, Draft, Facts, Findings, LogRule, Meta, Rule, Severity};
 
 /// The rule.
@@ -135,10 +137,6 @@ impl LogRule for CommitMismatch {
             out.add(&META, draft.build(first).help("check out the commit before the build: git checkout --detach SHA"));
         }
     }
-}
-
-fn short(commit: &str) -> &str {
-    commit.get(..12).unwrap_or(commit)
 }
 
 #[cfg(test)]

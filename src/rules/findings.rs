@@ -90,7 +90,8 @@ impl Draft {
         let number = |line: usize| u32::try_from(line).unwrap_or(u32::MAX);
         let end_line = end_line.max(line);
         let text = file.lines(line, end_line);
-        self.location = Some(Location { path: file.path.clone(), line: number(line), end_line: number(end_line), text });
+        self.location =
+            Some(Location { path: file.path.clone(), in_repository: None, line: number(line), end_line: number(end_line), text });
         self
     }
 
@@ -263,7 +264,13 @@ fn completed(facts: &Facts<'_>, finding: &Finding) -> Finding {
 
 fn location(source: &SourceFile, line: usize, end_line: usize) -> Location {
     let number = |line: usize| u32::try_from(line).unwrap_or(u32::MAX);
-    Location { path: source.path.clone(), line: number(line), end_line: number(end_line), text: source.lines(line, end_line) }
+    Location {
+        path: source.path.clone(),
+        in_repository: None,
+        line: number(line),
+        end_line: number(end_line),
+        text: source.lines(line, end_line),
+    }
 }
 
 /// Runs every rule about logs. See [`Findings::finish`] for `today` and `known`.

@@ -216,7 +216,7 @@ mod tests {
             severity: Severity::Note,
             confidence: Confidence::Certain,
             in_log: None,
-            location: Some(Location { path: "a.sh".to_owned(), line: 1, end_line: 1, text: Vec::new() }),
+            location: Some(Location { path: "a.sh".to_owned(), in_repository: None, line: 1, end_line: 1, text: Vec::new() }),
             message: String::new(),
             evidence: Vec::new(),
             files: Vec::new(),

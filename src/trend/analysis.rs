@@ -123,8 +123,8 @@ pub fn analyse<E>(
         series.retain(|measured| !measured.series.points().is_empty() || measured.metric == Metric::Duration);
         if question.steps != Steps::None && question.metrics.contains(&Metric::Duration) {
             let rows = window.between(0, runs.len())?;
-            let of_target = |row: &StepRow| question.target.is_none() || row.target == question.target;
-            series.extend(ledger::measure_steps(runs, rows, &|row| of_target(row) && question.steps.wants(&row.identity)));
+            let wanted = |row: &StepRow| question.steps.wants(&row.identity);
+            series.extend(ledger::measure_steps(runs, rows, question.target.as_deref(), &wanted));
         }
         trend.budgets.extend(budgets(policy, runs, &series, &mut window)?);
         let changes = levels::find_all(&series, question.min_ratio);
@@ -190,7 +190,7 @@ fn budgets<E>(
         return Ok(gate::spent(&policy.budgets, series));
     }
     let rows = window.between(runs.len().saturating_sub(RECENT), runs.len())?;
-    let steps = ledger::measure_steps(runs, rows, &|row| wanted.iter().any(|pattern| gate::names_step(pattern, &row.identity)));
+    let steps = ledger::measure_steps(runs, rows, None, &|row| wanted.iter().any(|pattern| gate::names_step(pattern, &row.identity)));
     Ok(gate::spent(&policy.budgets, series.iter().filter(|measured| measured.step.is_none()).chain(&steps)))
 }
 

@@ -138,7 +138,10 @@ pub fn attribute(measured: &Measured, found: &Found, windows: &Windows, runs: &[
         });
     }
     shares.truncate(MOST_STEPS);
-    let signs_of = |positions: &[usize]| -> Vec<_> { positions.iter().filter_map(|at| runs.get(*at)).map(signs::of_run).collect() };
+    let signs_of = |positions: &[usize]| -> Vec<_> {
+        let of_run = |run| signs::of_run(run, measured.target.as_deref());
+        positions.iter().filter_map(|at| runs.get(*at)).map(of_run).collect()
+    };
     Attribution {
         runs: (before.len(), after.len()),
         steps: shares,
@@ -325,9 +328,12 @@ impl Line {
     fn describe(&mut self, row: &StepRow, parts: &StepName) {
         let stage = parts.stage.as_deref().filter(|stage| !identity::is_unnamed(stage));
         let bare = [row.platform.as_deref(), stage].into_iter().flatten().collect::<Vec<_>>().join(" ");
-        self.place = identity::place(parts);
-        let text = if row.kind == Kind::Instruction { row.name.get(parts.bracket_bytes..).unwrap_or(&row.name) } else { &row.name };
-        self.name = if self.place.is_empty() || row.kind != Kind::Instruction { text.to_owned() } else { format!("{} {text}", self.place) };
+        self.place = identity::place_of(row.target.as_deref(), parts);
+        let instruction = row.kind == Kind::Instruction;
+        let text = if instruction { row.name.get(parts.bracket_bytes..).unwrap_or(&row.name) } else { &row.name };
+        // The name of another step says its target itself, where the log has one.
+        let has_place = !self.place.is_empty() && (instruction || parts.target.is_none());
+        self.name = if has_place { format!("{} {text}", self.place) } else { text.to_owned() };
         self.bare = match row.target.as_deref().and_then(|target| self.identity.strip_prefix(target)) {
             Some(rest) => rest.trim_start().to_owned(),
             None => format!("{bare} {}", self.identity),

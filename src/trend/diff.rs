@@ -8,6 +8,7 @@ mod cause;
 
 use std::{
     borrow::Cow,
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
 };
 
@@ -20,6 +21,7 @@ use crate::{
     build::{Kind, Status, StepName},
     history::{
         identity::{self, Place},
+        naming,
         rows::{RunRows, StepRow},
     },
 };
@@ -174,7 +176,7 @@ impl Diff {
 
 /// Compares two builds. `changed` is what differs between the two commits, where that is known.
 pub fn compare(a: Side, b: Side, changed: Option<&ChangedFiles>) -> Diff {
-    let builds = paired_builds(&a.rows.steps, &b.rows.steps);
+    let builds = paired_builds(&a.rows, &b.rows);
     let (order_a, order_b) = (in_order(&a.rows.steps), in_order(&b.rows.steps));
     let left = named(&a.rows.steps, &order_a, |build| builds.iter().position(|pair| pair.0 == build).map_or(usize::MAX, |at| at));
     let right = named(&b.rows.steps, &order_b, |build| builds.iter().position(|pair| pair.1 == build).map_or(usize::MAX - 1, |at| at));
@@ -202,7 +204,7 @@ pub fn compare(a: Side, b: Side, changed: Option<&ChangedFiles>) -> Diff {
 }
 
 fn signs_of(side: &Side) -> Vec<signs::Sign> {
-    signs::of_run(&Recorded { run: side.rows.run.clone(), builds: side.rows.builds.clone() })
+    signs::of_run(&Recorded { run: side.rows.run.clone(), builds: side.rows.builds.clone() }, None)
 }
 
 fn step_diff(a: Option<StepRow>, b: Option<StepRow>, edited: bool) -> StepDiff {
@@ -263,32 +265,63 @@ fn named(rows: &[StepRow], order: &[usize], build: impl Fn(u32) -> usize) -> Vec
     }
     let named = |((at, parts), identity): ((&usize, &StepName), String)| {
         let row = &rows[*at];
-        let place = identity::place(parts);
+        let place = identity::place_of(row.target.as_deref(), parts);
         let text = row.identity.strip_prefix(&place).map_or(row.identity.as_str(), str::trim_start).to_owned();
         Named { build: build(row.build), identity, place, kind: row.kind, keyword: row.keyword.clone(), number: row.number, text }
     };
     order.iter().zip(&parts).zip(identities).map(named).collect()
 }
 
-/// Which build of one log is which of the other: those with the most steps in common, and of equals those at the same place.
-fn paired_builds(a: &[StepRow], b: &[StepRow]) -> Vec<(u32, u32)> {
-    let of_builds = |rows: &[StepRow]| -> BTreeMap<u32, BTreeSet<String>> {
-        let mut builds: BTreeMap<u32, BTreeSet<String>> = BTreeMap::new();
-        for row in rows {
-            builds.entry(row.build).or_default().insert(row.identity.clone());
+/// What [`paired_builds`] compares of a build.
+#[derive(Default)]
+struct BuildSteps {
+    /// The identities of its steps.
+    whole: BTreeSet<String>,
+    /// The same without the name that the build was given.
+    bare: BTreeSet<String>,
+    /// The names that it was or could be given.
+    names: BTreeSet<String>,
+}
+
+impl BuildSteps {
+    fn of(rows: &RunRows) -> BTreeMap<u32, Self> {
+        let mut builds: BTreeMap<u32, Self> = BTreeMap::new();
+        for row in &rows.steps {
+            let given = row.target.as_ref().filter(|_| StepName::parse(&row.name).target.is_none());
+            let bare = given.and_then(|name| row.identity.strip_prefix(name.as_str())).map_or(row.identity.as_str(), str::trim_start);
+            let steps = builds.entry(row.build).or_default();
+            steps.whole.insert(row.identity.clone());
+            steps.bare.insert(bare.to_owned());
+            steps.names.extend(given.cloned());
+        }
+        if let (1, Some(image), Some(steps)) = (builds.len(), rows.run.images.first(), builds.values_mut().next()) {
+            steps.names.extend(naming::image_names(image));
         }
         builds
-    };
-    let (left, right) = (of_builds(a), of_builds(b));
-    let mut candidates: Vec<(f64, u32, u32, u32)> = Vec::new();
+    }
+
+    /// How much two builds are one: by name, by steps, by steps without a name.
+    fn likeness(&self, other: &Self) -> [f64; 3] {
+        let in_common = |x: &BTreeSet<String>, y: &BTreeSet<String>| x.intersection(y).count() as f64 / x.union(y).count().max(1) as f64;
+        let named = f64::from(u8::from(!self.names.is_disjoint(&other.names)));
+        [named, in_common(&self.whole, &other.whole), in_common(&self.bare, &other.bare)]
+    }
+}
+
+/// Which build of one log is which of the other: those of one name, then those with the most steps in common, and of equals those at the
+/// same place. A build that is alone in its log was given no name, and goes by that of its image.
+fn paired_builds(a: &RunRows, b: &RunRows) -> Vec<(u32, u32)> {
+    let (left, right) = (BuildSteps::of(a), BuildSteps::of(b));
+    let mut candidates: Vec<([f64; 3], u32, u32, u32)> = Vec::new();
     for (x, of_x) in &left {
         for (y, of_y) in &right {
-            let both = of_x.intersection(of_y).count() as f64;
-            let all = of_x.union(of_y).count().max(1) as f64;
-            candidates.push((both / all, x.abs_diff(*y), *x, *y));
+            candidates.push((of_x.likeness(of_y), x.abs_diff(*y), *x, *y));
         }
     }
-    candidates.sort_by(|p, q| q.0.total_cmp(&p.0).then((p.1, p.2, p.3).cmp(&(q.1, q.2, q.3))));
+    candidates.sort_by(|p, q| {
+        let better = std::iter::zip(q.0, p.0).map(|(q, p)| q.total_cmp(&p)).fold(Ordering::Equal, Ordering::then);
+        better.then((p.1, p.2, p.3).cmp(&(q.1, q.2, q.3)))
+    });
     let mut pairs: Vec<(u32, u32)> = Vec::new();
     for (_, _, x, y) in candidates {
         if !pairs.iter().any(|pair| pair.0 == x || pair.1 == y) {

@@ -196,17 +196,28 @@ fn value(recorded: &Recorded, rows: &[&BuildRow], target: Option<&str>, metric: 
     }
 }
 
+/// A step in all runs: what it is called and the target; no target for one that targets share.
+type StepKey<'r> = (&'r str, Option<&'r str>);
+
 /// The series of the seconds of steps where they ran: a step that the cache answered took no time that could be compared. `steps` are rows
-/// of `runs`; `wanted` chooses by identity and name.
-pub fn measure_steps(runs: &[Recorded], steps: &[StepRow], wanted: &dyn Fn(&StepRow) -> bool) -> Vec<Measured> {
+/// of `runs`; `wanted` chooses by identity and name. With a `target`, the steps that take part in it.
+pub fn measure_steps(runs: &[Recorded], steps: &[StepRow], target: Option<&str>, wanted: &dyn Fn(&StepRow) -> bool) -> Vec<Measured> {
     let of_run: HashMap<&str, &RunRow> = runs.iter().map(|run| (run.run.run.as_str(), &run.run)).collect();
-    type Key<'r> = (&'r str, Option<&'r str>);
-    let mut series: BTreeMap<Key<'_>, (BTreeMap<&str, f64>, LeftOut)> = BTreeMap::new();
+    let mut series: BTreeMap<StepKey<'_>, (BTreeMap<&str, f64>, LeftOut)> = BTreeMap::new();
     // BuildKit's own small steps are no work of anybody.
     let work = |step: &&StepRow| !matches!(step.kind, Kind::Internal | Kind::Auth | Kind::Other);
+    let shared = shared_steps(runs, steps);
     for step in steps.iter().filter(work).filter(|step| wanted(step)) {
         let Some(run) = of_run.get(step.run.as_str()) else { continue };
-        let (values, left_out) = series.entry((&step.identity, step.target.as_deref())).or_default();
+        let own = (step.identity.as_str(), step.target.as_deref());
+        let (key, of_target) = match bare(step).and_then(|bare| Some((bare, shared.get(bare)?))) {
+            Some((bare, targets)) => ((bare, None), target.is_none_or(|target| targets.contains(target))),
+            None => (own, target.is_none() || own.1 == target),
+        };
+        if !of_target {
+            continue;
+        }
+        let (values, left_out) = series.entry(key).or_default();
         match (run.outcome, step.status, step.seconds) {
             (_, Status::Cached, _) => left_out.unknown += 1,
             (Outcome::Succeeded, Status::Done, Some(seconds)) => *values.entry(&step.run).or_default() += seconds,
@@ -214,7 +225,7 @@ pub fn measure_steps(runs: &[Recorded], steps: &[StepRow], wanted: &dyn Fn(&Step
         }
     }
     let Some(project) = runs.first().map(|run| run.run.project.clone()) else { return Vec::new() };
-    let measured = |((identity, target), (values, left_out)): (Key<'_>, (BTreeMap<&str, f64>, LeftOut))| {
+    let measured = |((identity, target), (values, left_out)): (StepKey<'_>, (BTreeMap<&str, f64>, LeftOut))| {
         let points: Vec<Point> = runs.iter().filter_map(|run| Some(point(&run.run, *values.get(run.run.run.as_str())?))).collect();
         let ran = vec![true; points.len()];
         let series = Series::new(points).ok().filter(|series| !series.points().is_empty())?;
@@ -222,6 +233,37 @@ pub fn measure_steps(runs: &[Recorded], steps: &[StepRow], wanted: &dyn Fn(&Step
         Some(Measured { project: project.clone(), target, step, metric: Metric::Duration, series, ran, left_out })
     };
     series.into_iter().filter_map(measured).collect()
+}
+
+/// The identity of an instruction without the target that bake announced it under; `None` where the log named none.
+fn bare(step: &StepRow) -> Option<&str> {
+    let target = step.target.as_deref().filter(|_| step.kind == Kind::Instruction)?;
+    let announced = step.name.strip_prefix('[').and_then(|name| name.strip_prefix(target)).is_some_and(|rest| rest.starts_with(' '));
+    step.identity.strip_prefix(target)?.strip_prefix(' ').filter(|_| announced)
+}
+
+/// The steps that bake announces now under one target and now under another, by [`bare`], with those targets: never under two in one run,
+/// although both take part in it.
+fn shared_steps<'r>(runs: &'r [Recorded], steps: &'r [StepRow]) -> HashMap<&'r str, BTreeSet<&'r str>> {
+    let mut groups: HashMap<&str, Vec<(&str, &str)>> = HashMap::new();
+    for step in steps {
+        if let (Some(bare), Some(target)) = (bare(step), step.target.as_deref()) {
+            groups.entry(bare).or_default().push((&step.run, target));
+        }
+    }
+    let built: HashMap<&str, BTreeSet<&str>> =
+        runs.iter().map(|run| (run.run.run.as_str(), run.builds.iter().filter_map(|row| row.target.as_deref()).collect())).collect();
+    let shared = |(bare, uses): (&'r str, Vec<(&'r str, &'r str)>)| {
+        let targets: BTreeSet<&str> = uses.iter().map(|(_, target)| *target).collect();
+        if targets.len() < 2 {
+            return None;
+        }
+        let mut under: HashMap<&str, &str> = HashMap::new();
+        let apart = uses.iter().all(|(run, target)| under.insert(run, target).is_none_or(|before| before == *target));
+        let together = || under.keys().all(|run| built.get(run).is_some_and(|built| targets.is_subset(built)));
+        (apart && together()).then_some((bare, targets))
+    };
+    groups.into_iter().filter_map(shared).collect()
 }
 
 #[cfg(test)]

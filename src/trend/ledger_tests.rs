@@ -124,9 +124,30 @@ fn a_step_has_points_where_it_ran() {
         step(3, "[3/4] RUN npm ci", Status::Done, Some(7.0)),
         step(0, "[3/3] RUN npm test", Status::Done, Some(1.0)),
     ];
-    let measured = measure_steps(&runs, &steps, &|step| step.identity.contains("npm ci"));
+    let measured = measure_steps(&runs, &steps, None, &|step| step.identity.contains("npm ci"));
     assert_eq!(measured.len(), 1);
     assert_eq!(measured[0].series.values(), [5.0, 6.0]);
     assert_eq!((measured[0].step.as_deref(), measured[0].left_out), (Some("RUN npm ci"), LeftOut { failed: 1, unfinished: 0, unknown: 1 }));
     assert!(steps.iter().all(|step| step.kind == Kind::Instruction));
+}
+
+#[test]
+fn a_step_that_bake_shares_is_one_series() {
+    let both = |n| [build(n, None, 10.0, 3, 1), build(n, Some("api"), 8.0, 3, 0), build(n, Some("web"), 2.0, 0, 1)];
+    let runs = recorded((0..4).map(|n| run(n, Some(10.0), Outcome::Succeeded)).collect(), (0..4).flat_map(both).collect());
+    let of = |n: u32, target: &str| step(n, &format!("[{target} base 2/3] RUN npm ci"), Status::Done, Some(5.0));
+    let named = |steps: &[StepRow], target| -> Vec<(String, Option<String>, usize)> {
+        let measured = measure_steps(&runs, steps, target, &|_| true);
+        measured.into_iter().map(|of| (of.step.unwrap(), of.target, of.series.points().len())).collect()
+    };
+    let by_chance = [of(0, "api"), of(1, "web"), of(2, "web"), of(3, "api")];
+    let one = [("base RUN npm ci".to_owned(), None, 4)];
+    assert_eq!(named(&by_chance, None), one);
+    assert_eq!(named(&by_chance, Some("web")), one);
+    assert!(named(&by_chance, Some("jobs")).is_empty());
+    let api = ("api base RUN npm ci".to_owned(), Some("api".to_owned()));
+    let web = ("web base RUN npm ci".to_owned(), Some("web".to_owned()));
+    let each = [of(0, "api"), of(0, "web"), of(1, "web"), of(2, "web"), of(3, "api")];
+    assert_eq!(named(&each, None), [(api.0.clone(), api.1, 2), (web.0, web.1.clone(), 3)], "both in one run: each has its own");
+    assert_eq!(named(&each, Some("web")).len(), 1);
 }

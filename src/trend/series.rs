@@ -2,8 +2,10 @@
 
 use std::io::Read;
 
-use jiff::{Timestamp, civil, tz::TimeZone};
+use jiff::Timestamp;
 use thiserror::Error;
+
+use crate::times;
 
 /// Rows that an error names one by one; it counts the others.
 const NAMED_ROWS: usize = 10;
@@ -171,25 +173,14 @@ impl Series {
 }
 
 fn point(time: &str, commit: String, seconds: &str) -> Result<Point, String> {
-    let at = parse_time(time).ok_or_else(|| format!("`{time}` is not a time (write 2026-01-05T08:30:00Z)"))?;
+    let at = times::instant(time)
+        .or_else(|| times::since_1970(time))
+        .ok_or_else(|| format!("`{time}` is not a time (write 2026-01-05T08:30:00Z)"))?;
     let value: f64 = seconds.parse().map_err(|_| format!("`{seconds}` is not a number of seconds"))?;
     if !value.is_finite() || value < 0.0 {
         return Err(format!("`{seconds}` seconds: a duration is finite and not negative"));
     }
     Ok(Point { at, run: None, commit: Some(commit).filter(|commit| !commit.is_empty()), value })
-}
-
-fn parse_time(text: &str) -> Option<Timestamp> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Some(at);
-    }
-    let utc = |civil: civil::DateTime| TimeZone::UTC.to_timestamp(civil).ok();
-    if let Ok(civil) = text.parse::<civil::DateTime>() {
-        return utc(civil);
-    }
-    let seconds: f64 = text.parse().ok()?;
-    // Nanoseconds of any time that jiff can hold fit an i128; a float beyond that saturates and is refused.
-    Timestamp::from_nanosecond((seconds * 1e9) as i128).ok().filter(|_| seconds.is_finite())
 }
 
 #[cfg(test)]

@@ -88,9 +88,12 @@ pub struct SignChange {
     pub since: usize,
 }
 
-/// The signs of a recorded run, each once.
-pub fn of_run(recorded: &Recorded) -> Vec<Sign> {
-    let mut signs: Vec<Sign> = recorded.builds.iter().flat_map(of_row).collect();
+/// The signs of a recorded run, each once; for a target those of the builds that made it.
+pub fn of_run(recorded: &Recorded, target: Option<&str>) -> Vec<Sign> {
+    let made = |row: &BuildRow| {
+        target.is_none() || recorded.builds.iter().any(|other| other.build == row.build && other.target.as_deref() == target)
+    };
+    let mut signs: Vec<Sign> = recorded.builds.iter().filter(|row| made(row)).flat_map(of_row).collect();
     signs.extend(recorded.run.builder.as_deref().map(|builder| Sign::new(SignKind::Builder, builder)));
     signs.extend(recorded.run.duration_source.map(|source| Sign::new(SignKind::TimeSource, source.name())));
     unique(signs)

@@ -296,3 +296,35 @@ fn the_report_begins_with_the_run_and_ends_with_the_counts() {
         (Some("p"), Some(&*commit), Some("main"))
     );
 }
+
+#[test]
+fn a_job_in_a_subdirectory_gives_programs_paths_from_the_top() {
+    let place = Place::new();
+    place.write("app/services/api/Dockerfile", DOCKERFILE);
+    place.write("app/services/api/src/main.py", "print(1)\n");
+    place.commit("api");
+    let below = place.app().join("services/api");
+    place.write("app/services/api/build.log", log("CACHED"));
+    let run = |format: &str| {
+        let arguments = ["check", "build.log", "--strict", "--build", "docker build .", "--format", format];
+        let output = place.bklog(&arguments).current_dir(&below).output().unwrap();
+        text(&output.stdout)
+    };
+    assert!(run("text").contains("--> Dockerfile:2"), "{}", run("text"));
+    assert!(run("github").contains("file=services/api/Dockerfile,line=2"), "{}", run("github"));
+    assert!(run("gitlab").contains("\"path\": \"services/api/Dockerfile\""), "{}", run("gitlab"));
+    assert!(run("junit").contains("file=\"services/api/Dockerfile\""), "{}", run("junit"));
+    assert!(run("markdown").contains("<br>services/api/Dockerfile:2 |"), "{}", run("markdown"));
+    let report: Value = serde_json::from_str(&run("json")).unwrap();
+    let location = &report["findings"][0]["location"];
+    assert_eq!((location["path"].as_str(), location["repository_path"].as_str()), (Some("Dockerfile"), Some("services/api/Dockerfile")));
+    let sarif: Value = serde_json::from_str(&run("sarif")).unwrap();
+    let result = &sarif["runs"][0]["results"][0];
+    let uri = |place: &str| result[place][0]["physicalLocation"]["artifactLocation"]["uri"].as_str();
+    assert_eq!((uri("locations"), uri("relatedLocations")), (Some("services/api/Dockerfile"), Some("services/api/build.log")));
+    // A Dockerfile elsewhere in the repository is named by its place there, not by that on this machine.
+    place.write("app/docker/api.Dockerfile", DOCKERFILE);
+    let arguments = ["check", "build.log", "--strict", "--build", "docker build -f ../../docker/api.Dockerfile .", "--format", "github"];
+    let output = text(&place.bklog(&arguments).current_dir(&below).output().unwrap().stdout);
+    assert!(output.contains("file=docker/api.Dockerfile,line=2"), "{output}");
+}

@@ -7,6 +7,8 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use crate::git::git;
+
 /// A directory with a git repository `app` in it; everything that is written stays below.
 pub struct Place {
     directory: tempfile::TempDir,
@@ -70,25 +72,7 @@ impl Place {
 
     /// Runs git in the repository.
     pub fn git(&self, arguments: &[&str]) -> String {
-        let output = Command::new("git")
-            .args([
-                "-c",
-                "user.name=t",
-                "-c",
-                "user.email=t@example.org",
-                "-c",
-                "init.defaultBranch=main",
-                "-c",
-                "protocol.file.allow=always",
-            ])
-            .args(arguments)
-            .current_dir(self.app())
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
-        text(&output.stdout).trim().to_owned()
+        git(&self.app(), arguments)
     }
 
     /// Commits everything.

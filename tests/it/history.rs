@@ -479,6 +479,10 @@ fn list_show_export_and_remove() {
     let listed = out(&run(&place.history(), &["history", "ls"]));
     insta::assert_snapshot!("ls", listed);
     insta::assert_snapshot!("show", out(&run(&place.history(), &["history", "show", "20260528"])));
+    let shown = |name: &str| out(&run(&place.history(), &["history", "show", name]));
+    assert_eq!(shown("latest"), shown("last"));
+    assert_ne!(shown("latest~1"), shown("latest"));
+    assert_eq!(code(&run(&place.history(), &["history", "show", "latest~9"])), 3);
     let json: serde_json::Value = serde_json::from_slice(&run(&place.history(), &["history", "ls", "--format", "json"]).stdout).unwrap();
     assert_eq!((json["schema"].as_str(), json["runs"].as_array().unwrap().len()), (Some("bklog.history/1"), 3));
     let csv = out(&run(&place.history(), &["history", "export", "--table", "builds", "--since", "2026-07-01"]));

@@ -185,3 +185,34 @@ fn hostile_names_stay_in_their_place() {
     let diff = text(&tree.lint(&["--fix", "--dry-run"]).stdout);
     assert!(diff.starts_with("--- \"a/a\\n::error::x%0A,b|<b>\\033[31m`.Dockerfile\"\n"), "{diff}");
 }
+
+#[test]
+fn programs_get_paths_from_the_top_of_the_repository() {
+    let tree = web_app();
+    fs::create_dir(tree.0.path().join(".git")).unwrap();
+    let below = tree.0.path().join("backend");
+    let json: serde_json::Value = serde_json::from_slice(&lint(&below, &["--format", "json"]).stdout).unwrap();
+    let place = &json["findings"][0]["location"];
+    assert_eq!((place["path"].as_str(), place["repository_path"].as_str()), (Some("Dockerfile"), Some("backend/Dockerfile")));
+    assert!(text(&lint(&below, &[]).stdout).contains("--> Dockerfile:4"), "people get paths that they can open");
+    for (format, expected) in [
+        ("github", "file=backend/Dockerfile,line=4"),
+        ("gitlab", "\"path\": \"backend/Dockerfile\""),
+        ("junit", "name=\"backend/Dockerfile\""),
+        ("junit", "file=\"backend/Dockerfile\""),
+        ("markdown", "| backend/Dockerfile:4 |"),
+    ] {
+        let output = text(&lint(&below, &["--format", format]).stdout);
+        assert!(output.contains(expected), "{format}: {output}");
+    }
+    let sarif: serde_json::Value = serde_json::from_slice(&lint(&below, &["--format", "sarif"]).stdout).unwrap();
+    let run = &sarif["runs"][0];
+    let artifact = &run["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"];
+    assert_eq!(*artifact, serde_json::json!({"uri": "backend/Dockerfile", "uriBaseId": "%SRCROOT%"}));
+    assert!(run["originalUriBaseIds"]["%SRCROOT%"].is_object());
+    // Another repository than the one that it is called in.
+    let beside = tempfile::tempdir().unwrap();
+    fs::create_dir(beside.path().join(".git")).unwrap();
+    let output = text(&lint(beside.path(), &[below.to_str().unwrap(), "--format", "github"]).stdout);
+    assert!(output.contains("file=backend/Dockerfile,line=4"), "{output}");
+}

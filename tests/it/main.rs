@@ -11,6 +11,7 @@ mod cli;
 mod common;
 mod degradation;
 mod format;
+mod git;
 #[cfg(feature = "history")]
 mod history;
 #[cfg(all(unix, feature = "history"))]
@@ -28,6 +29,8 @@ mod regressions;
 mod robustness;
 #[cfg(unix)]
 mod run;
+#[cfg(all(unix, feature = "history"))]
+mod several_builds;
 #[cfg(feature = "history")]
 mod trend;
 mod typed_fields;

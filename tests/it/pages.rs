@@ -1,8 +1,10 @@
 //! `bklog report` and `bklog show --html` as a user calls them.
 
-use std::process::{Command, Output, Stdio};
+#[cfg(any(feature = "history", feature = "charts"))]
+use std::fs;
 #[cfg(feature = "history")]
-use std::{fs, path::Path};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 fn bklog(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_bklog"))
@@ -34,6 +36,28 @@ fn a_timeline_is_one_page() {
         assert_eq!(page.matches("<script").count(), 1, "{log}");
         assert!(page.contains("class=\"bar\""), "{log}");
     }
+}
+
+#[cfg(feature = "charts")]
+#[test]
+fn a_page_that_cannot_be_made_leaves_what_was_there() {
+    let place = tempfile::tempdir().unwrap();
+    let page = place.path().join("build.html");
+    for log in ["no-such.log", "Cargo.toml"] {
+        let output = bklog(&["show", "--html", page.to_str().unwrap(), log]);
+        assert_eq!((output.status.code(), page.exists()), (Some(3), false), "{log}");
+    }
+    let good = "testdata/format/201-ci-gha-raw/prefixed.log";
+    assert!(bklog(&["show", "--html", page.to_str().unwrap(), good]).status.success());
+    let written = fs::read_to_string(&page).unwrap();
+    assert!(written.ends_with("</html>\n"));
+    assert_eq!(bklog(&["show", "--html", page.to_str().unwrap(), "no-such.log"]).status.code(), Some(3));
+    assert_eq!(fs::read_to_string(&page).unwrap(), written);
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "no temporary file is left");
+    let nowhere = place.path().join("none/build.html");
+    let output = bklog(&["show", "--html", nowhere.to_str().unwrap(), good]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("directory that exists"), "{}", text(&output.stderr));
 }
 
 #[cfg(feature = "charts")]

@@ -269,3 +269,63 @@ fn the_files_between_two_commits_explain_a_copy() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("warning: "), "who gives commits wants to know that git does not");
     assert_eq!(bklog(&["diff", &a, &b, "--commits", "1234567"]).status.code(), Some(2));
 }
+
+/// The log of a bake build of two targets; `warm` is one whose cache was imported and answers.
+fn two_targets(warm: bool, imports: bool) -> String {
+    let import = |index: usize, target: &str| {
+        format!("#{index} importing cache manifest from registry.example.org/app/{target}:latest\n#{index} DONE 0.6s\n\n")
+    };
+    let cached = |index: usize, name: &str, seconds: f64| {
+        let end = if warm { "CACHED".to_owned() } else { format!("DONE {seconds:.1}s") };
+        format!("#{index} {name}\n#{index} {end}\n\n")
+    };
+    let mut log = String::new();
+    if imports {
+        log += &(import(1, "backend") + &import(2, "frontend"));
+    }
+    log += &cached(3, "[backend builder 2/5] COPY requirements.txt .", 0.1);
+    log += &cached(4, "[backend builder 3/5] RUN pip install -r requirements.txt", 1026.0);
+    log +=
+        "#5 [backend stage-1 4/5] COPY . /app/\n#5 DONE 1.0s\n\n#6 [backend stage-1 5/5] RUN python -m compileall /app\n#6 DONE 140.0s\n\n";
+    log += &cached(7, "[frontend build 3/4] RUN npm ci", 44.0);
+    log += "#8 [frontend build 4/4] RUN npm run build\n#8 DONE 60.0s\n\n#9 [backend] exporting to image\n#9 exporting layers done\n";
+    if imports {
+        log += "#9 preparing layers for inline cache done\n";
+    }
+    log + "#9 DONE 4.0s\n"
+}
+
+/// The story that the whole of `trend` is for: somebody removed the cache import, and nobody knew when and why builds became slow.
+#[test]
+fn since_when_by_how_much_by_which_step_and_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let history = History::open(directory.path(), "watchparty");
+    let first: jiff::Timestamp = "2026-02-06T09:00:00Z".parse().unwrap();
+    for run in 0..45_usize {
+        // One cold cache among the first 25 runs; from the 26th on nothing is imported, and from the 41st on it is again.
+        let imports = !(25..40).contains(&run);
+        let warm = imports && run != 7;
+        let seconds = if warm { 156.0 } else { 1224.0 } + (run * 7 % 5) as f64;
+        let started_at = first.checked_add(jiff::SignedDuration::from_hours(24 * i64::try_from(run).unwrap())).unwrap();
+        let info = RunInfo {
+            project: "watchparty".to_owned(),
+            started_at,
+            finished_at: started_at.checked_add(jiff::SignedDuration::try_from_secs_f64(seconds).unwrap()).ok(),
+            commit: Some(format!("{:07x}{:033}", 0xabc_1234 + run - 25, 0)),
+            ..RunInfo::default()
+        };
+        history.record(&run_rows(&crate::records::read(two_targets(warm, imports).as_bytes()), &[], &info), &[], Clock::Known).unwrap();
+    }
+    let said = out(&bklog(&["trend", "--history", directory.path().to_str().unwrap(), "--project", "watchparty", "--width", "400"]));
+    for sentence in [
+        "Since build 26 (commit abc123400000, 3 Mar 2026 09:00 UTC) builds take 20m 26s instead of 2m 38s (×7.8, certain). \
+         16m 25s of it: `backend builder RUN pip install -r requirements.txt` was cached in 96 % of runs and is not any more; \
+         the cache imports `registry.example.org/app/backend:latest` and `registry.example.org/app/frontend:latest` and inline cache \
+         are gone since the same build.",
+        "Since build 41 (commit abc124300000, 18 Mar 2026 09:00 UTC) builds take 2m 38s instead of 20m 26s (÷7.8, ",
+        "`registry.example.org/app/frontend:latest` and inline cache are new since the same build.",
+    ] {
+        assert!(said.contains(sentence), "{sentence}\n{said}");
+    }
+    assert_eq!(said.matches("Since build").count(), 2, "{said}");
+}

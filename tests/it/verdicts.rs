@@ -8,6 +8,8 @@ use bklog::evidence::context::transfer::TransferSizes;
 use bklog::evidence::context::{ignore_rules, list};
 use serde_json::Value;
 
+use crate::git::git;
+
 /// A repository with its history beside it.
 pub(crate) struct Repo {
     dir: tempfile::TempDir,
@@ -55,25 +57,7 @@ impl Repo {
     }
 
     pub(crate) fn git(&self, args: &[&str]) -> String {
-        let out = Command::new("git")
-            .args([
-                "-c",
-                "user.name=t",
-                "-c",
-                "user.email=t@example.org",
-                "-c",
-                "init.defaultBranch=main",
-                "-c",
-                "protocol.file.allow=always",
-            ])
-            .args(args)
-            .current_dir(self.root())
-            .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("HOME", self.dir.path())
-            .output()
-            .unwrap();
-        assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
-        String::from_utf8(out.stdout).unwrap().trim().to_owned()
+        git(&self.root(), args)
     }
 
     pub(crate) fn commit(&self) -> String {

@@ -16,7 +16,7 @@ use super::{
     Entry,
     work_tree::{WorkTree, is_gits, state},
 };
-use crate::evidence::git::{GitError, bytes_to_path};
+use crate::evidence::git::GitError;
 
 /// The name of a content. Two are comparable only if they are of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,9 +160,4 @@ pub fn old_versions(tree: &WorkTree, files: &[(Vec<u8>, String)], depth: usize) 
     let paths: Vec<Vec<u8>> = files.iter().map(|(path, _)| path.clone()).collect();
     let past = tree.repository().past_blobs(&tree.head, &paths, depth)?;
     Ok(past.into_iter().filter(|(path, blob)| wanted.get(path.as_slice()) == Some(&blob.as_str())).map(|(path, _)| path).collect())
-}
-
-/// The path of a file of a context from the top of its work tree, as the system wants it.
-pub fn in_tree(prefix: &[u8], path: &str) -> PathBuf {
-    bytes_to_path(&[prefix, path.as_bytes()].concat())
 }

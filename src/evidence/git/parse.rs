@@ -74,11 +74,6 @@ impl TreeEntry {
     pub fn is_link(&self) -> bool {
         self.mode == 0o120_000
     }
-
-    /// Says whether git marks it executable.
-    pub fn is_executable(&self) -> bool {
-        self.mode == 0o100_755
-    }
 }
 
 /// How a path of the work tree stands to HEAD.

@@ -13,10 +13,8 @@ use super::{
     value_axis::{self, ValueAxis},
 };
 use crate::{
-    report::{
-        escape, units,
-        weekly::{TrendSeries, markdown::short},
-    },
+    evidence::commit,
+    report::{escape, trend_words, units, weekly::TrendSeries},
     trend::{change_point::Direction, series::Point},
 };
 
@@ -312,9 +310,8 @@ fn rules(
             line(root, (x, y), (x, (y + 4.0).min(bottom)), 1.0, color.mix(0.8))?;
             y += 7.0;
         }
-        let ratio = shift.change.ratio.map_or_else(|| "from 0".to_owned(), |ratio| format!("×{ratio:.1}"));
-        let commit =
-            shift.commit.as_deref().map_or_else(String::new, |commit| format!(" · {}", short(commit).chars().take(7).collect::<String>()));
+        let ratio = trend_words::ratio(shift.change.ratio);
+        let commit = shift.commit.as_deref().map_or_else(String::new, |commit| format!(" · {}", commit::brief(commit)));
         let day = if close { String::new() } else { format!("{} · ", shift.at.strftime("%-d %b")) };
         let label = format!("{day}{ratio}{commit}");
         let room = text_width(&label, 11.0);
@@ -356,7 +353,7 @@ fn hint(group: &[&Point]) -> String {
     let when = |point: &Point| point.at.strftime("%-d %b %Y %H:%M UTC").to_string();
     match group {
         [point] => {
-            let commit = point.commit.as_deref().map_or_else(String::new, |commit| format!(" · {}", short(commit)));
+            let commit = point.commit.as_deref().map_or_else(String::new, |commit| format!(" · {}", commit::short(commit)));
             format!("{} · {}{commit}", units::duration(point.value), when(point))
         }
         [first, .., last] => {

@@ -48,13 +48,13 @@ impl FindingsWriter for CodeQuality {
 fn issue(report: &CheckReport, finding: &Finding, fingerprint: String) -> Issue {
     let location = match &finding.location {
         Some(location) => Place {
-            path: escape::terminal(&location.path).into_owned(),
+            path: escape::terminal(location.path_for_programs()).into_owned(),
             lines: Lines { begin: location.line.into(), end: location.end_line.into() },
         },
         // GitLab wants a place for every issue; without the Dockerfile it is the log.
         None => {
             let line = finding.in_log.as_ref().and_then(|place| place.line).unwrap_or(1);
-            Place { path: log_path(report.log()), lines: Lines { begin: line, end: line } }
+            Place { path: log_path(report), lines: Lines { begin: line, end: line } }
         }
     };
     let label = step_label(finding);
@@ -74,6 +74,7 @@ fn issue(report: &CheckReport, finding: &Finding, fingerprint: String) -> Issue 
 }
 
 /// A path for the log, which may have come through a pipe.
-pub(super) fn log_path(log: &str) -> String {
+pub(super) fn log_path(report: &CheckReport) -> String {
+    let log = report.log_in_repository.as_deref().unwrap_or(report.log());
     if log.is_empty() || log == "-" || log == "standard input" { "build.log".to_owned() } else { escape::terminal(log).into_owned() }
 }

@@ -22,7 +22,7 @@ impl FindingsWriter for GitHub {
             };
             write!(out, "::{command} ")?;
             if let Some(location) = &finding.location {
-                write!(out, "file={},line={},endLine={},", property(&location.path), location.line, location.end_line)?;
+                write!(out, "file={},line={},endLine={},", property(location.path_for_programs()), location.line, location.end_line)?;
             }
             let title = format!("{} ({})", finding.rule, finding.confidence.name());
             let lines: Vec<String> = lines(finding).iter().map(|line| data(line)).collect();

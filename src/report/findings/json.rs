@@ -8,7 +8,11 @@ use std::{
 use serde::Serialize;
 
 use super::{CheckReport, FindingsWriter, RunHead, Scope};
-use crate::{build::Status, freshness::StepVerdict, rules::Finding};
+use crate::{
+    build::Status,
+    freshness::StepVerdict,
+    rules::{Finding, Location},
+};
 
 /// The name of the schema of `check`.
 pub const SCHEMA: &str = "bklog.check/1";
@@ -109,6 +113,8 @@ struct FindingView<'a> {
 #[derive(Serialize)]
 struct LocationView<'a> {
     path: &'a str,
+    /// From the top of the repository; `null` where the file is in none.
+    repository_path: Option<&'a str>,
     line: u32,
     end_line: u32,
 }
@@ -212,13 +218,19 @@ impl<'a> StepView<'a> {
     }
 }
 
+impl<'a> LocationView<'a> {
+    fn new(location: &'a Location) -> Self {
+        Self { path: &location.path, repository_path: location.in_repository.as_deref(), line: location.line, end_line: location.end_line }
+    }
+}
+
 impl<'a> LintFinding<'a> {
     fn new(finding: &'a Finding, fingerprint: String) -> Self {
         Self {
             rule: finding.rule,
             severity: finding.severity.name(),
             confidence: finding.confidence.name(),
-            location: finding.location.as_ref().map(|l| LocationView { path: &l.path, line: l.line, end_line: l.end_line }),
+            location: finding.location.as_ref().map(LocationView::new),
             message: &finding.message,
             evidence: &finding.evidence,
             files: &finding.files,
@@ -246,7 +258,7 @@ impl<'a> FindingView<'a> {
             help: &finding.help,
             suppressed: finding.suppressed.is_some(),
             suppressed_by: &finding.suppressed,
-            location: finding.location.as_ref().map(|l| LocationView { path: &l.path, line: l.line, end_line: l.end_line }),
+            location: finding.location.as_ref().map(LocationView::new),
             log_line: place.and_then(|place| place.line),
             fingerprint,
         }

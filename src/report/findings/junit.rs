@@ -10,7 +10,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use super::{CheckReport, FindingsWriter, Scope, lines};
 use crate::{
     report::escape,
-    rules::{Finding, Severity},
+    rules::{Finding, Location, Severity},
 };
 
 /// Writes a JUnit report.
@@ -58,7 +58,7 @@ impl FindingsWriter for JUnit {
 fn of_files(report: &CheckReport, out: &mut dyn Write) -> io::Result<()> {
     let mut cases: BTreeMap<&str, Case<'_>> = BTreeMap::new();
     for finding in report.findings() {
-        let path = finding.location.as_ref().map_or(".", |location| location.path.as_str());
+        let path = finding.location.as_ref().map_or(".", Location::path_for_programs);
         let case = cases.entry(path).or_default();
         path.clone_into(&mut case.name);
         case.findings.push(finding);
@@ -96,6 +96,10 @@ fn test_case(build: usize, index: Option<u32>, case: &Case<'_>) -> TestCase {
     let name = index.map_or_else(|| case.name.clone(), |index| format!("#{index} {}", case.name));
     let mut test = TestCase::new(safe(&name), status);
     test.set_classname(format!("bklog.build-{}", build + 1));
+    // GitLab and others link to it.
+    if let Some(location) = failure.or(case.findings.first()).and_then(|finding| finding.location.as_ref()) {
+        test.extra.insert("file".into(), safe(location.path_for_programs()).into());
+    }
     let others = case.findings.iter().filter(|finding| failure.is_none_or(|failure| !std::ptr::eq(*failure, **finding)));
     let printed: Vec<String> = case.verdict.iter().map(|verdict| safe(verdict)).chain(others.map(|finding| full(finding))).collect();
     if !printed.is_empty() {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::{CheckReport, FindingsWriter, Scope, files, step_label};
 use crate::{
+    evidence::commit::short,
     freshness::Verdict,
     report::escape,
     rules::{Finding, Severity},
@@ -21,7 +22,7 @@ impl FindingsWriter for CheckMarkdown {
         writeln!(out, "### {command}: {judged} · {findings}\n")?;
         let run = report.run();
         let mut of: Vec<String> = run.project.iter().map(|project| escape::markdown(project)).collect();
-        of.extend(run.commit.as_ref().map(|commit| format!("commit {}", escape::markdown(commit.get(..12).unwrap_or(commit)))));
+        of.extend(run.commit.as_ref().map(|commit| format!("commit {}", escape::markdown(short(commit)))));
         of.extend(run.branch.as_ref().map(|branch| format!("branch {}", escape::markdown(branch))));
         of.extend(run.recorded.as_ref().map(|run| format!("recorded as run {}", escape::markdown(run))));
         if !of.is_empty() {
@@ -59,7 +60,7 @@ fn row(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
     };
     let mut step = escape::markdown(&step_label(finding));
     if let Some(location) = &finding.location {
-        let place = escape::markdown(&format!("{}:{}", location.path, location.line));
+        let place = escape::markdown(&format!("{}:{}", location.path_for_programs(), location.line));
         step = if step.is_empty() { place } else { format!("{step}<br>{place}") };
     }
     let mut what = vec![format!("{} ({})", escape::markdown(&finding.message), finding.confidence.name())];

@@ -50,6 +50,7 @@ pub struct RunHead {
 #[derive(Debug, Clone, Default)]
 pub struct CheckReport {
     log: String,
+    log_in_repository: Option<String>,
     scope: Scope,
     run: RunHead,
     verdicts: Vec<StepVerdict>,
@@ -125,17 +126,26 @@ impl CheckReport {
             }
             if let Some(location) = &mut finding.location {
                 redactor.clean(&mut location.path);
+                if let Some(path) = &mut location.in_repository {
+                    redactor.clean(path);
+                }
                 redactor.clean_lines(&mut location.text);
             }
         }
         redactor.clean_lines(&mut notes);
         let counts = count(&verdicts, &findings);
-        Self { log: redactor.text(log).into_owned(), run: RunHead::default(), scope: Scope::Log, verdicts, findings, notes, counts }
+        Self { log: redactor.text(log).into_owned(), verdicts, findings, notes, counts, ..Self::default() }
     }
 
     /// Makes a report about the files of a repository, of which `read` were read. `root` is the directory's name.
     pub fn of_files(root: &str, read: usize, findings: Vec<Finding>, notes: Vec<String>, redactor: &Redactor) -> Self {
         Self { scope: Scope::Files { read }, ..Self::new(root, Vec::new(), findings, notes, redactor) }
+    }
+
+    /// Says where the log stands in its repository, if it is a file of one.
+    pub fn log_in_repository(mut self, path: Option<String>, redactor: &Redactor) -> Self {
+        self.log_in_repository = path.map(|path| redactor.text(&path).into_owned());
+        self
     }
 
     /// What was judged.

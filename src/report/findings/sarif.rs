@@ -27,9 +27,25 @@ struct Log<'a> {
 #[serde(rename_all = "camelCase")]
 struct Run<'a> {
     tool: Tool,
+    original_uri_base_ids: BaseIds,
     results: Vec<SarifResult<'a>>,
     column_kind: &'static str,
 }
+
+/// What relative paths start from (§3.14.14). Where it lies on the machine that ran is left out: it is of no use elsewhere.
+#[derive(Serialize)]
+struct BaseIds {
+    #[serde(rename = "%SRCROOT%")]
+    source_root: Base,
+}
+
+#[derive(Serialize)]
+struct Base {
+    description: Message<&'static str>,
+}
+
+/// The name that GitHub code scanning and others have for the top of the repository.
+const SOURCE_ROOT: &str = "%SRCROOT%";
 
 #[derive(Serialize)]
 struct Tool {
@@ -133,8 +149,22 @@ struct PhysicalLocation {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ArtifactLocation {
     uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri_base_id: Option<&'static str>,
+}
+
+impl ArtifactLocation {
+    /// A file by its path from the top of its repository, else by what is known.
+    fn new(in_repository: Option<&str>, otherwise: &str) -> Self {
+        Self { uri: uri(in_repository.unwrap_or(otherwise)), uri_base_id: in_repository.map(|_| SOURCE_ROOT) }
+    }
+
+    fn of(location: &rules::Location) -> Self {
+        Self::new(location.in_repository.as_deref(), &location.path)
+    }
 }
 
 #[derive(Serialize)]
@@ -170,6 +200,7 @@ impl FindingsWriter for Sarif {
             version: "2.1.0",
             runs: [Run {
                 tool: Tool { driver: Driver { name: "bklog", semantic_version: env!("CARGO_PKG_VERSION"), rules: descriptors() } },
+                original_uri_base_ids: BaseIds { source_root: Base { description: Message { text: "the top of the repository" } } },
                 results: results.map(|(finding, fingerprint)| result(report, finding, fingerprint)).collect(),
                 column_kind: "unicodeCodePoints",
             }],
@@ -195,10 +226,13 @@ fn level(severity: Severity) -> &'static str {
 }
 
 fn result<'a>(report: &CheckReport, finding: &'a Finding, fingerprint: String) -> SarifResult<'a> {
-    let in_file = finding.location.as_ref().map(|location| place(&location.path, location.line.into(), location.end_line.into(), None));
+    let in_file = finding
+        .location
+        .as_ref()
+        .map(|location| place(ArtifactLocation::of(location), location.line.into(), location.end_line.into(), None));
     let in_log = finding.in_log.as_ref().and_then(|at| at.line).map(|line| {
         let what = Message { text: "in the log".to_owned() };
-        place(&log_path(report.log()), line, line, in_file.is_some().then_some(what))
+        place(ArtifactLocation::new(report.log_in_repository.as_deref(), &log_path(report)), line, line, in_file.is_some().then_some(what))
     });
     let (locations, related_locations) = match (in_file, in_log) {
         (Some(file), log) => (vec![file], log.into_iter().collect()),
@@ -219,12 +253,12 @@ fn result<'a>(report: &CheckReport, finding: &'a Finding, fingerprint: String) -
         related_locations,
         partial_fingerprints: Fingerprints { fingerprint },
         suppressions: suppressions.collect(),
-        fixes: finding.fix.iter().zip(&finding.location).map(|(fix, location)| sarif_fix(fix, &location.path)).collect(),
+        fixes: finding.fix.iter().zip(&finding.location).map(|(fix, location)| sarif_fix(fix, location)).collect(),
         properties: Properties { confidence: finding.confidence.name(), files: &finding.files },
     }
 }
 
-fn sarif_fix<'a>(fix: &'a Fix, path: &str) -> SarifFix<'a> {
+fn sarif_fix<'a>(fix: &'a Fix, location: &rules::Location) -> SarifFix<'a> {
     let replacement = |edit: &'a rules::Edit| Replacement {
         deleted_region: ByteRegion { byte_offset: edit.span.start, byte_length: edit.span.len() },
         inserted_content: Message { text: edit.replacement.as_str() },
@@ -232,13 +266,13 @@ fn sarif_fix<'a>(fix: &'a Fix, path: &str) -> SarifFix<'a> {
     let replacements = fix.edits.iter().map(replacement).collect();
     SarifFix {
         description: Message { text: escape::terminal(&fix.title).into_owned() },
-        artifact_changes: [ArtifactChange { artifact_location: ArtifactLocation { uri: uri(path) }, replacements }],
+        artifact_changes: [ArtifactChange { artifact_location: ArtifactLocation::of(location), replacements }],
     }
 }
 
-fn place(path: &str, line: u64, end_line: u64, message: Option<Message<String>>) -> Location {
+fn place(artifact_location: ArtifactLocation, line: u64, end_line: u64, message: Option<Message<String>>) -> Location {
     let region = Region { start_line: line.max(1), end_line: end_line.max(line).max(1) };
-    Location { physical_location: PhysicalLocation { artifact_location: ArtifactLocation { uri: uri(path) }, region }, message }
+    Location { physical_location: PhysicalLocation { artifact_location, region }, message }
 }
 
 /// A path as a URI: relative ones stay relative, and what a path segment may not hold is percent-encoded (RFC 3986).

@@ -48,7 +48,13 @@ fn ordinary() -> CheckReport {
         step: Some(step.to_owned()),
         status: Some(Status::Cached),
     };
-    let location = |line, text: &str| Location { path: "backend/Dockerfile".to_owned(), line, end_line: line, text: vec![text.to_owned()] };
+    let location = |line, text: &str| Location {
+        path: "backend/Dockerfile".to_owned(),
+        in_repository: Some("services/backend/Dockerfile".to_owned()),
+        line,
+        end_line: line,
+        text: vec![text.to_owned()],
+    };
     let findings = vec![
         Finding {
             in_log: Some(in_log(7, "[backend stage-1 6/9] COPY . /app/", 31)),
@@ -109,7 +115,13 @@ fn report_of(text: &str) -> CheckReport {
             step: Some(format!("[2/3] RUN {text}")),
             status: Some(Status::Done),
         }),
-        location: Some(Location { path: format!("dir/{text}"), line: 2, end_line: 3, text: vec![text.to_owned(), text.to_owned()] }),
+        location: Some(Location {
+            path: format!("dir/{text}"),
+            in_repository: None,
+            line: 2,
+            end_line: 3,
+            text: vec![text.to_owned(), text.to_owned()],
+        }),
         evidence: vec![text.to_owned()],
         files: vec![text.to_owned()],
         help: text.to_owned(),

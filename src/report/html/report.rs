@@ -5,6 +5,7 @@ use std::io;
 use askama::Template;
 
 use super::{Shell, percent, web_link, write};
+use crate::evidence::commit;
 use crate::report::{
     chart::{ChartError, durations},
     trend_words::capital,
@@ -12,7 +13,7 @@ use crate::report::{
     weekly::{
         OldCode, StepCost, TrendSeries, Urgency, Weekly,
         changes::StepShare,
-        markdown::{empty, none_found, short, signed, state},
+        markdown::{empty, none_found, signed, state},
         tiles::{Tile, tiles},
     },
 };
@@ -103,7 +104,7 @@ struct OldLine<'a> {
     runs: u64,
     iso: String,
     last: String,
-    commit: Option<String>,
+    commit: Option<&'a str>,
     fresh_since: bool,
     url: Option<&'a str>,
 }
@@ -126,7 +127,7 @@ pub fn page(report: &Weekly, out: &mut dyn io::Write) -> io::Result<()> {
         empty: is_empty.then(|| empty(report)),
         tiles: tiles(report),
         figures: figures.map_err(io::Error::other)?,
-        steps: step_lines(&report.steps),
+        steps: step_lines(&report.steps, report.before.runs > 0),
         more_steps: report.steps.len().saturating_sub(STEPS),
         days: report.heat.days.iter().map(|day| day.strftime("%a %-d").to_string()).collect(),
         heat: heat_lines(report),
@@ -199,7 +200,8 @@ fn time(seconds: Option<f64>) -> Cell {
     seconds.map_or(("–".to_owned(), -1.0), |seconds| (units::duration(seconds), seconds))
 }
 
-fn step_lines(steps: &[StepCost]) -> Vec<StepLine<'_>> {
+/// `there`: whether the window before had builds; without any it took no time, but not 0 seconds.
+fn step_lines(steps: &[StepCost], there: bool) -> Vec<StepLine<'_>> {
     let most = steps.first().map_or(0.0, |step| step.seconds).max(f64::MIN_POSITIVE);
     steps
         .iter()
@@ -209,7 +211,7 @@ fn step_lines(steps: &[StepCost]) -> Vec<StepLine<'_>> {
             place: step.place(),
             total: time(Some(step.seconds)),
             share: percent(step.seconds / most),
-            before: time(Some(step.seconds_before)),
+            before: time(there.then_some(step.seconds_before)),
             p50: time(step.p50),
             p95: time(step.p95),
             executed: step.executed,
@@ -260,7 +262,7 @@ fn old_lines<'a>(report: &'a Weekly) -> Vec<OldLine<'a>> {
         runs: old.runs,
         iso: old.last_at.to_string(),
         last: old.last_at.strftime("%-d %b %H:%M UTC").to_string(),
-        commit: old.commit.as_deref().map(short),
+        commit: old.commit.as_deref().map(commit::short),
         fresh_since: old.fresh_since,
         url: old.job_url.as_deref().and_then(web_link),
     };

@@ -9,7 +9,11 @@ use super::{
     trend::wrapped,
 };
 use crate::{
-    report::{diff_words as words, escape, trend_words::sign_text, units},
+    report::{
+        diff_words as words, escape,
+        trend_words::{short, short_digests, sign_text},
+        units,
+    },
     trend::diff::{Became, Both, Cause, Diff, StepDiff},
 };
 
@@ -36,7 +40,7 @@ struct Row {
 }
 
 fn row(step: &StepDiff, is_root: bool) -> Option<Row> {
-    let name = escape::terminal(&words::step_name(step.row()?)).into_owned();
+    let name = escape::terminal(&short_digests(&words::step_name(step.row()?))).into_owned();
     let (a, b) = step.seconds();
     let delta = words::tenths(b) - words::tenths(a);
     let style = match step.became {
@@ -121,7 +125,7 @@ fn roots(diff: &Diff, width: usize, out: &mut dyn Write) -> io::Result<()> {
             n => format!("; {} behind it followed", units::count(n, "step")),
         };
         writeln!(out)?;
-        let name = crate::report::trend_words::short(&words::step_name(row));
+        let name = short(&words::step_name(row));
         let text = format!("first miss: `{name}`{followed} ({})", units::signed(seconds));
         for line in wrapped(&escape::terminal(&text), width) {
             writeln!(out, "{}", painted(BOLD, line))?;
@@ -146,7 +150,7 @@ fn roots(diff: &Diff, width: usize, out: &mut dyn Write) -> io::Result<()> {
         let Some(row) = step.row() else { continue };
         let texts: Vec<&Cause> = diff.steps[at].causes.iter().filter(|cause| matches!(cause, Cause::Text { .. })).collect();
         for cause in texts {
-            let name = crate::report::trend_words::short(&words::step_name(row));
+            let name = short(&words::step_name(row));
             writeln!(out, "\n{}", painted(BOLD, format!("edited: `{}`", escape::terminal(&name))))?;
             because(&words::cause(cause, &quoted), width, out)?;
         }

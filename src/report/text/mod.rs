@@ -17,6 +17,7 @@ use std::{
 use super::{BuildWriter, escape, findings::CheckReport, savings::Savings, units};
 use crate::{
     build::{Build, DurationSource, Outcome, Step},
+    evidence::commit::brief,
     freshness::Verdict,
     redact::Redacted,
 };
@@ -68,7 +69,7 @@ impl ShowText {
     pub fn of_run(mut self, report: &CheckReport) -> Self {
         let run = report.run();
         self.head.extend(run.project.as_ref().map(|project| painted(BOLD, escape::ci(project))));
-        let commit = run.commit.as_ref().map(|commit| format!("commit {}", escape::ci(commit.get(..7).unwrap_or(commit))));
+        let commit = run.commit.as_ref().map(|commit| format!("commit {}", escape::ci(brief(commit))));
         let branch = run.branch.as_ref().map(|branch| format!("on {}", escape::ci(branch)));
         self.head.extend(commit.map(|commit| commit + &branch.map_or(String::new(), |branch| format!(" {branch}"))));
         self.verdicts = report.verdicts().iter().map(|verdict| ((verdict.build, verdict.index), verdict.verdict)).collect();

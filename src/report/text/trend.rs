@@ -6,6 +6,7 @@ use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
 use super::style::{BAD, BOLD, DIM, GOOD, WARN, painted};
 use crate::{
+    evidence::commit::short,
     report::{escape, trend_words as words, units},
     trend::{
         analysis::{Told, ToldChange, Trend},
@@ -120,7 +121,7 @@ fn paragraph(told: &Told, change: &ToldChange, width: usize, out: &mut dyn Write
     }
     steps(told, change, width, indent, out)?;
     if let Some((good, bad)) = change.found.change.suspects(&measured.series).as_deref().and_then(|range| range.split_once("..")) {
-        let range = format!("{}..{}", words::commit(good), words::commit(bad));
+        let range = format!("{}..{}", short(good), short(bad));
         writeln!(out, "{}{} git log {}", " ".repeat(indent), painted(DIM, "suspects:"), escape::terminal(&range))?;
     }
     Ok(())
@@ -131,7 +132,11 @@ fn steps(told: &Told, change: &ToldChange, width: usize, indent: usize, out: &mu
         .into_iter()
         .map(|step| {
             let edited = if step.renamed_from.is_some() { ", edited" } else { "" };
-            [units::signed(step.delta()), escape::terminal(&step.name).into_owned(), format!("{}{edited}", words::hits(step))]
+            [
+                units::signed(step.delta()),
+                escape::terminal(&words::short_digests(&step.name)).into_owned(),
+                format!("{}{edited}", words::hits(step)),
+            ]
         })
         .collect();
     let column = |at: usize| rows.iter().map(|row| measure_text_width(&row[at])).max().unwrap_or(0);

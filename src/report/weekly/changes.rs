@@ -8,6 +8,7 @@ use super::{
     window::{Window, date},
 };
 use crate::{
+    evidence::commit::short,
     report::trend_words,
     trend::{
         analysis::{Told, ToldChange},
@@ -181,7 +182,7 @@ fn explanation(told: &Told, change: &ToldChange) -> Explanation {
 
 /// A range of commits as git shows them.
 fn shortened(range: &str) -> String {
-    range.split("..").map(trend_words::commit).collect::<Vec<_>>().join("..")
+    range.split("..").map(short).collect::<Vec<_>>().join("..")
 }
 
 /// `since 3 March`, with the year where it is another one, and with the hour where days do not tell builds apart.

@@ -3,7 +3,10 @@
 use std::io::{self, Write};
 
 use super::{Urgency, Weekly, tiles::tiles};
-use crate::report::{escape::markdown as safe, units};
+use crate::{
+    evidence::commit::short,
+    report::{escape::markdown as safe, trend_words::ratio, units},
+};
 
 /// Rows of the table of steps.
 const STEPS: usize = 15;
@@ -64,8 +67,8 @@ fn changes(report: &Weekly, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "## Changes\n")?;
     let mut told: Vec<&str> = Vec::new();
     for shift in shifts {
-        let ratio = shift.change.ratio.map_or_else(String::new, |ratio| format!(" (×{ratio:.1})"));
-        writeln!(out, "- **{}**{ratio}, {}", safe(&shift.headline), state(shift))?;
+        let factor = shift.change.ratio.map_or_else(String::new, |_| format!(" ({})", ratio(shift.change.ratio)));
+        writeln!(out, "- **{}**{factor}, {}", safe(&shift.headline), state(shift))?;
         if let Some(suspects) = &shift.suspects {
             writeln!(out, "  - suspects: {}", code(&format!("git log {suspects}")))?;
         }
@@ -95,6 +98,8 @@ fn steps(report: &Weekly, out: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(out, "## Steps by cost\n")?;
     writeln!(out, "| step | where | total | before | median | p95 | ran | cached | lost |\n|---|---|--:|--:|--:|--:|--:|--:|--:|")?;
+    // Nothing was done in a week that has no builds, which is not the same as no time.
+    let there = report.before.runs > 0;
     for step in report.steps.iter().take(STEPS) {
         let time = |seconds: Option<f64>| seconds.map_or_else(|| "–".to_owned(), units::duration);
         writeln!(
@@ -103,7 +108,7 @@ fn steps(report: &Weekly, out: &mut dyn Write) -> io::Result<()> {
             safe(&step.instruction),
             safe(&step.place()),
             units::duration(step.seconds),
-            units::duration(step.seconds_before),
+            time(there.then_some(step.seconds_before)),
             time(step.p50),
             time(step.p95),
             step.executed,
@@ -158,7 +163,7 @@ fn old_code(report: &Weekly, out: &mut dyn Write) -> io::Result<()> {
             safe(&old.instruction),
             old.runs,
             old.last_at.strftime("%-d %b %H:%M UTC"),
-            old.commit.as_deref().map_or_else(|| "–".to_owned(), |commit| code(&short(commit))),
+            old.commit.as_deref().map_or_else(|| "–".to_owned(), |commit| code(short(commit))),
             if old.fresh_since { "fresh since" } else { "" },
         )?;
     }
@@ -191,11 +196,6 @@ pub fn state(shift: &super::Shift) -> String {
 pub fn signed(seconds: f64) -> String {
     let sign = if seconds < 0.0 { "−" } else { "+" };
     format!("{sign} {}", units::duration(seconds.abs()))
-}
-
-/// The first characters of a commit.
-pub fn short(commit: &str) -> String {
-    commit.chars().take(10).collect()
 }
 
 /// Code within a line; a text with a backtick cannot close it.

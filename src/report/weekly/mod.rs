@@ -134,6 +134,9 @@ fn headline(window: &Window, numbers: &Numbers, before: &Numbers, series: &[Tren
             all => format!("All {all} builds of {this} failed"),
         };
     }
+    if numbers.p50.is_none() && numbers.builds > 0 {
+        return format!("No build of {this} succeeded");
+    }
     let failed = match numbers.failed {
         0 => String::new(),
         failed => format!(", {failed} failed"),

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{window::time, *};
+use super::*;
 use crate::{
     build::{DurationSource, Kind, Outcome, Status},
     freshness::Verdict,
@@ -25,7 +25,7 @@ pub(in crate::report) struct Ledger {
 
 /// The end of every report here.
 pub(in crate::report) fn now() -> Timestamp {
-    time("2026-03-08T08:00:00Z").unwrap()
+    "2026-03-08T08:00:00Z".parse().unwrap()
 }
 
 impl Ledger {
@@ -120,11 +120,11 @@ const INSTALL: &str = "RUN pip install -r requirements.txt";
 /// Four builds a day for three weeks. From 3 March on the install of the backend is not cached any more.
 pub(in crate::report) fn regression() -> Ledger {
     let mut ledger = Ledger::default();
-    let first = time("2026-02-15T08:00:00Z").unwrap();
+    let first = crate::times::instant("2026-02-15T08:00:00Z").unwrap();
     for n in 0..84_i32 {
         let at = first + SignedDuration::from_hours(i64::from(n) * 6);
         let wobble = f64::from((n * 37) % 11) - 5.0;
-        let slow = at >= time("2026-03-03T00:00:00Z").unwrap();
+        let slow = at >= crate::times::instant("2026-03-03T00:00:00Z").unwrap();
         let steps = [
             ("backend", INSTALL, slow.then_some(1026.0 + 4.0 * wobble)),
             ("backend", "COPY . /app/", Some(0.5)),

@@ -1,7 +1,9 @@
 //! The time that a report is about, and the time that it is compared with.
 
-use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
+use jiff::{Timestamp, civil, tz::TimeZone};
 use serde::Serialize;
+
+use crate::times;
 
 /// Longest time that a report covers, in days: five years. Beyond that a date was mistyped.
 const LONGEST_DAYS: i64 = 5 * 366;
@@ -22,19 +24,7 @@ impl Window {
     /// Says what was expected where `since` is none of these, or where nothing lies between it and `to`.
     pub fn new(since: &str, to: Timestamp) -> Result<Self, String> {
         let expected = || format!("`{since}` is no time to look back: write 7d, 2w, 36h, or a date such as 2026-11-14");
-        let from = match since.strip_suffix(['h', 'd', 'w']) {
-            Some(count) => {
-                let hours: i64 = match since.as_bytes().last() {
-                    Some(b'h') => 1,
-                    Some(b'd') => 24,
-                    _ => 7 * 24,
-                };
-                let count: i64 = count.parse().map_err(|_| expected())?;
-                let hours = count.checked_mul(hours).filter(|hours| (1..=LONGEST_DAYS * 24).contains(hours)).ok_or_else(expected)?;
-                to.checked_sub(SignedDuration::from_hours(hours)).map_err(|_| expected())?
-            }
-            None => time(since).ok_or_else(expected)?,
-        };
+        let from = times::ago(since, to).or_else(|| times::instant(since)).ok_or_else(expected)?;
         if from >= to {
             return Err(format!("`{since}` is not before the end of the report, {}", to.strftime("%Y-%m-%d %H:%M UTC")));
         }
@@ -95,20 +85,12 @@ pub fn date(at: Timestamp) -> civil::Date {
     at.to_zoned(TimeZone::UTC).date()
 }
 
-/// A date or time as people write them; without a zone it is UTC.
-pub fn time(text: &str) -> Option<Timestamp> {
-    if let Ok(at) = text.parse::<Timestamp>() {
-        return Some(at);
-    }
-    TimeZone::UTC.to_timestamp(text.parse::<civil::DateTime>().ok()?).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn at(text: &str) -> Timestamp {
-        time(text).unwrap()
+        times::instant(text).unwrap()
     }
 
     #[test]

@@ -87,32 +87,6 @@ pub(super) fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(120).collect()
 }
 
-/// Bytes for a sentence, in decimal units as BuildKit prints them: `36.1 kB`.
-pub(super) fn size(bytes: u64) -> String {
-    let (mut value, mut unit) = (bytes, "B");
-    let mut rest = 0;
-    for next in ["kB", "MB", "GB", "TB"] {
-        if value < 1000 {
-            break;
-        }
-        (rest, value, unit) = (value % 1000 / 100, value / 1000, next);
-    }
-    if unit == "B" || value >= 100 { format!("{value} {unit}") } else { format!("{value}.{rest} {unit}") }
-}
-
-/// `3 files`, with a comma between thousands.
-pub(super) fn count(n: usize, noun: &str) -> String {
-    let digits = n.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    format!("{grouped} {noun}{}", if n == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,14 +116,5 @@ mod tests {
         let file = copies("FROM x\nCOPY libs/a/setup.py /x\nCOPY --from=y . .\n");
         let all = context_copies(&file);
         assert!(all.len() == 1 && all[0].takes_of("libs") && all[0].takes_of("libs/a") && !all[0].takes_of("lib") && !all[0].takes_all());
-    }
-
-    #[test]
-    fn numbers_for_people() {
-        assert_eq!([size(261), size(2_320), size(310_400_000), size(1_250_000_000)], ["261 B", "2.3 kB", "310 MB", "1.2 GB"]);
-        assert_eq!(
-            [count(1, "file"), count(999, "file"), count(12_301, "file"), count(1_000_000, "file")],
-            ["1 file", "999 files", "12,301 files", "1,000,000 files"]
-        );
     }
 }

@@ -19,6 +19,7 @@ use crate::{
             expand::{Lexer, Variables},
         },
     },
+    policy::sources::{is_dependency_file, is_manifest},
     rules::{Confidence, Docs, Draft, Findings, Meta, Rule, Severity},
 };
 
@@ -163,51 +164,9 @@ fn installs_below_copies<'d>(
 fn takes_source(surveys: &[Arc<Survey>], copy: &ContextCopy<'_>) -> bool {
     let only_manifests = |survey: &Arc<Survey>| {
         let mut taken = survey.files.iter().map(|(path, _)| path.as_str()).filter(|path| copy.takes(path)).peekable();
-        survey.complete && survey.apart.is_empty() && taken.peek().is_some() && taken.all(is_manifest)
+        survey.complete && survey.apart.is_empty() && taken.peek().is_some() && taken.all(is_dependency_file)
     };
     surveys.is_empty() || !surveys.iter().all(only_manifests)
-}
-
-/// A file that says which dependencies are wanted, or which were chosen.
-fn is_manifest(path: &str) -> bool {
-    const NAMES: [&str; 33] = [
-        "package.json",
-        "package-lock.json",
-        "npm-shrinkwrap.json",
-        "yarn.lock",
-        "pnpm-lock.yaml",
-        "pnpm-workspace.yaml",
-        "bun.lock",
-        "bun.lockb",
-        ".npmrc",
-        ".yarnrc.yml",
-        "pyproject.toml",
-        "poetry.lock",
-        "pdm.lock",
-        "uv.lock",
-        "Pipfile",
-        "Pipfile.lock",
-        "Gemfile",
-        "Gemfile.lock",
-        "go.mod",
-        "go.sum",
-        "go.work",
-        "Cargo.toml",
-        "Cargo.lock",
-        "composer.json",
-        "composer.lock",
-        "mix.exs",
-        "mix.lock",
-        "pom.xml",
-        "build.gradle",
-        "build.gradle.kts",
-        "settings.gradle",
-        "environment.yml",
-        "gradle.lockfile",
-    ];
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let words = ["requirements", "constraints"].iter().any(|word| name.starts_with(word));
-    NAMES.contains(&name) || words && name.ends_with(".txt") || [".csproj", ".sln", ".fsproj"].iter().any(|end| name.ends_with(end))
 }
 
 /// Whether a source is the whole context or a directory of source.

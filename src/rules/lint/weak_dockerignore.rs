@@ -2,11 +2,12 @@
 
 use super::{
     FileFacts, FileRule,
-    copies::{context_copies, count, first_line, size},
+    copies::{context_copies, first_line},
 };
 use crate::{
     evidence::context::survey::{ApartKind, Survey},
     rules::{Confidence, Docs, Draft, Findings, Meta, Rule, Severity},
+    units,
 };
 
 /// The rule.
@@ -83,7 +84,12 @@ impl FileRule for WeakDockerignore {
                         ApartKind::Cache => "changes whenever the tool runs, and so the COPY runs again",
                     };
                     let more = if survey.complete { "" } else { "at least " };
-                    draft = draft.evidence(format!("{}: {more}{}, {}: {why}", apart.path, count(apart.files, "file"), size(apart.bytes)));
+                    draft = draft.evidence(format!(
+                        "{}: {more}{}, {}: {why}",
+                        apart.path,
+                        units::count(apart.files, "file"),
+                        units::bytes(apart.bytes)
+                    ));
                 }
                 if survey.apart.len() > 5 {
                     draft = draft.evidence(format!("and {} more", survey.apart.len() - 5));
@@ -105,7 +111,7 @@ impl FileRule for WeakDockerignore {
 fn judge(survey: &Survey, copy: &str) -> Option<(Severity, String)> {
     let (files, bytes) = survey.totals();
     let more = if survey.complete { "" } else { "more than " };
-    let total = format!("{more}{}, {}", count(files, "file"), size(bytes));
+    let total = format!("{more}{}, {}", units::count(files, "file"), units::bytes(bytes));
     if !survey.apart.is_empty() {
         let mut names: Vec<&str> = survey.apart.iter().map(|apart| apart.path.rsplit('/').next().unwrap_or_default()).collect();
         names.sort_unstable();

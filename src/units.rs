@@ -51,9 +51,17 @@ pub fn bytes(bytes: u64) -> String {
     format!("{value:.decimals$} {}", UNITS[unit])
 }
 
-/// A count and its noun: `1 step`, `12 steps`.
+/// A count and its noun: `1 step`, `12 steps`, `12,301 files`.
 pub fn count(n: usize, noun: &str) -> String {
-    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+    let digits = n.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    format!("{grouped} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
@@ -81,6 +89,14 @@ mod tests {
         for (seconds, text) in [(9.7, "+9.7s"), (-80.0, "−1m 20s"), (0.04, "±0.0s"), (-0.04, "±0.0s"), (0.06, "+0.1s")] {
             assert_eq!(signed(seconds), text, "{seconds}");
         }
+    }
+
+    #[test]
+    fn counts() {
+        assert_eq!(
+            [count(1, "file"), count(0, "file"), count(999, "file"), count(12_301, "file"), count(1_000_000, "file")],
+            ["1 file", "0 files", "999 files", "12,301 files", "1,000,000 files"]
+        );
     }
 
     #[test]
