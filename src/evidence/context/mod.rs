@@ -14,6 +14,7 @@ pub mod transfer;
 pub mod work_tree;
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::ignore::{IgnoreError, IgnoreRules, IgnoreState, MAX_FILE as MAX_IGNORE_FILE, candidates};
@@ -165,6 +166,17 @@ pub fn list(root: &Path, ignore: &IgnoreRules, include: Option<&[String]>) -> Re
     Ok(walk.entries)
 }
 
+/// One name of a directory.
+struct Found {
+    name: OsString,
+    relative: String,
+    out: IgnoreState,
+    taken: Option<IgnoreState>,
+    /// Neither it nor, where it is a directory, its own name is listed.
+    skip: bool,
+    metadata: std::fs::Metadata,
+}
+
 struct Walk<'a> {
     root: &'a Path,
     ignore: &'a IgnoreRules,
@@ -188,39 +200,50 @@ impl Walk<'_> {
     ) -> Result<(), ContextError> {
         let unreadable = |cause| ContextError::Read { path: path.to_owned(), cause };
         let malformed = |cause| ContextError::Ignore { path: path.to_owned(), cause };
-        let mut names: Vec<_> = std::fs::read_dir(path)
-            .map_err(unreadable)?
-            .map(|entry| entry.map(|e| e.file_name()))
-            .collect::<Result<_, _>>()
-            .map_err(unreadable)?;
-        names.sort();
         if prefix.matches('/').count() > MAX_DEPTH {
             return Err(ContextError::TooLarge(self.root.to_owned()));
         }
-        for name in names {
-            let full = path.join(&name);
+        // Looked at while the directory is open, which spares the way down to it for each name. It is closed before those below are opened.
+        let mut found: Vec<Found> = Vec::new();
+        for listed in std::fs::read_dir(path).map_err(unreadable)? {
+            let listed = listed.map_err(unreadable)?;
+            let name = listed.file_name();
             let shown = name.to_string_lossy();
-            let relative = if prefix.is_empty() { shown.into_owned() } else { format!("{prefix}/{shown}") };
+            let mut relative = String::with_capacity(prefix.len() + 1 + shown.len());
+            if !prefix.is_empty() {
+                relative.push_str(prefix);
+                relative.push('/');
+            }
+            relative.push_str(&shown);
             let out = self.ignore.enter(&relative, ignored).map_err(malformed)?;
             let taken = match self.include {
                 Some(rules) => Some(rules.enter(&relative, included).map_err(malformed)?),
                 None => None,
             };
             let skip = out.ignored() || taken.as_ref().is_some_and(|state| !state.ignored());
-            let metadata = match std::fs::symlink_metadata(&full) {
-                Ok(metadata) => metadata,
+            if skip && !listed.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            match listed.metadata() {
+                Ok(metadata) => found.push(Found { name, relative, out, taken, skip, metadata }),
                 // It went away while it was looked at.
-                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(_) if skip => continue,
-                Err(cause) => return Err(ContextError::Read { path: full, cause }),
-            };
+                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {}
+                Err(_) if skip => {}
+                Err(cause) => return Err(ContextError::Read { path: path.join(&name), cause }),
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        for Found { name, mut relative, out, taken, skip, metadata } in found {
             let enter = metadata.is_dir()
                 && !out.skips_directory()
                 && (taken.as_ref().is_none_or(IgnoreState::ignored) || self.can_hold(&relative));
             if skip && !enter {
                 continue;
             }
-            let Some(entry) = self.entry(&relative, &full, &metadata)? else {
+            // The whole path is needed for few.
+            let full = if metadata.is_file() { PathBuf::new() } else { path.join(&name) };
+            let own = if enter { relative.clone() } else { std::mem::take(&mut relative) };
+            let Some(entry) = self.entry(own, &full, &metadata)? else {
                 continue;
             };
             if skip {
@@ -252,12 +275,12 @@ impl Walk<'_> {
         self.plain.is_none_or(|patterns| patterns.iter().any(|p| p.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))))
     }
 
-    fn entry(&mut self, relative: &str, full: &Path, metadata: &std::fs::Metadata) -> Result<Option<Entry>, ContextError> {
+    fn entry(&mut self, relative: String, full: &Path, metadata: &std::fs::Metadata) -> Result<Option<Entry>, ContextError> {
         let Some(stat) = Stat::of(metadata) else {
             return Ok(None);
         };
         let mut entry = Entry {
-            path: relative.to_owned(),
+            path: relative,
             mode: stat.mode,
             size: if metadata.is_dir() { 0 } else { metadata.len() },
             mtime_ns: stat.mtime_ns,
@@ -272,7 +295,7 @@ impl Walk<'_> {
             match self.first_names.get(&(stat.device, stat.inode)) {
                 Some(first) => (entry.link, entry.size) = (first.clone(), 0),
                 None => {
-                    self.first_names.insert((stat.device, stat.inode), relative.to_owned());
+                    self.first_names.insert((stat.device, stat.inode), entry.path.clone());
                 }
             }
         }
