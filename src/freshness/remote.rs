@@ -10,7 +10,7 @@ use crate::finding::{Confidence, Severity};
 
 use super::by_image::LayerOf;
 use super::judge::{Judge, Raised, Said, first_line};
-use super::local::short;
+use crate::evidence::commit::short;
 use super::verdict::Verdict;
 
 impl Judge<'_> {

@@ -11,12 +11,14 @@ pub mod content;
 pub mod follow;
 pub mod survey;
 pub mod transfer;
+mod walk;
 pub mod work_tree;
 
-use std::collections::HashMap;
+pub use walk::list;
+
 use std::path::{Path, PathBuf};
 
-use super::ignore::{IgnoreError, IgnoreRules, IgnoreState, MAX_FILE as MAX_IGNORE_FILE, candidates};
+use super::ignore::{IgnoreError, IgnoreRules, MAX_FILE as MAX_IGNORE_FILE, candidates};
 
 /// Go's `os.ModeDir`.
 pub const MODE_DIR: u32 = 1 << 31;
@@ -31,11 +33,6 @@ const MODE_STICKY: u32 = 1 << 20;
 const MODE_IRREGULAR: u32 = 1 << 19;
 /// All bits that make something else than a regular file.
 const MODE_TYPE: u32 = MODE_DIR | MODE_SYMLINK | MODE_DEVICE | MODE_NAMED_PIPE | MODE_CHAR_DEVICE | MODE_IRREGULAR;
-
-/// Entries that are listed at most: a context of more is not one that anybody means to send.
-const MAX_ENTRIES: usize = 5_000_000;
-/// Deepest directory that is entered.
-const MAX_DEPTH: usize = 1_000;
 
 /// One file, directory or link of a context, with what the sync compares.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,138 +143,6 @@ fn read_ignore_file(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(MAX_IGNORE_FILE as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Lists a context: what the ignore rules leave in and, where `include` is given, its patterns take (see [`follow`]).
-///
-/// # Errors
-/// The root is no directory; something in it cannot be read; a pattern is malformed; there is too much.
-pub fn list(root: &Path, ignore: &IgnoreRules, include: Option<&[String]>) -> Result<Vec<Entry>, ContextError> {
-    let wrong = |cause| ContextError::Ignore { path: root.to_owned(), cause };
-    let rules = match include {
-        Some(patterns) => Some(IgnoreRules::from_patterns(patterns.iter().map(String::as_str)).map_err(wrong)?),
-        None => None,
-    };
-    let plain = include.is_some_and(|patterns| patterns.iter().all(|pattern| !pattern.contains(['*', '[', ']', '?', '^', '\\', '!'])));
-    let mut walk =
-        Walk { root, ignore, include: rules.as_ref(), plain: include.filter(|_| plain), entries: Vec::new(), first_names: HashMap::new() };
-    walk.directory("", root, None, None, &mut Vec::new())?;
-    Ok(walk.entries)
-}
-
-struct Walk<'a> {
-    root: &'a Path,
-    ignore: &'a IgnoreRules,
-    include: Option<&'a IgnoreRules>,
-    /// The patterns of `include`, where none has wildcards: what cannot hold one of them is not entered.
-    plain: Option<&'a [String]>,
-    entries: Vec<Entry>,
-    /// The first name of each file that has several.
-    first_names: HashMap<(u64, u64), String>,
-}
-
-impl Walk<'_> {
-    /// Lists what is in one directory. `pending` holds the directories above that are listed only when something in them is.
-    fn directory(
-        &mut self,
-        prefix: &str,
-        path: &Path,
-        ignored: Option<&IgnoreState>,
-        included: Option<&IgnoreState>,
-        pending: &mut Vec<Entry>,
-    ) -> Result<(), ContextError> {
-        let unreadable = |cause| ContextError::Read { path: path.to_owned(), cause };
-        let malformed = |cause| ContextError::Ignore { path: path.to_owned(), cause };
-        let mut names: Vec<_> = std::fs::read_dir(path)
-            .map_err(unreadable)?
-            .map(|entry| entry.map(|e| e.file_name()))
-            .collect::<Result<_, _>>()
-            .map_err(unreadable)?;
-        names.sort();
-        if prefix.matches('/').count() > MAX_DEPTH {
-            return Err(ContextError::TooLarge(self.root.to_owned()));
-        }
-        for name in names {
-            let full = path.join(&name);
-            let shown = name.to_string_lossy();
-            let relative = if prefix.is_empty() { shown.into_owned() } else { format!("{prefix}/{shown}") };
-            let out = self.ignore.enter(&relative, ignored).map_err(malformed)?;
-            let taken = match self.include {
-                Some(rules) => Some(rules.enter(&relative, included).map_err(malformed)?),
-                None => None,
-            };
-            let skip = out.ignored() || taken.as_ref().is_some_and(|state| !state.ignored());
-            let metadata = match std::fs::symlink_metadata(&full) {
-                Ok(metadata) => metadata,
-                // It went away while it was looked at.
-                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(_) if skip => continue,
-                Err(cause) => return Err(ContextError::Read { path: full, cause }),
-            };
-            let enter = metadata.is_dir()
-                && !out.skips_directory()
-                && (taken.as_ref().is_none_or(IgnoreState::ignored) || self.can_hold(&relative));
-            if skip && !enter {
-                continue;
-            }
-            let Some(entry) = self.entry(&relative, &full, &metadata)? else {
-                continue;
-            };
-            if skip {
-                pending.push(entry);
-                let before = pending.len();
-                match self.directory(&relative, &full, Some(&out), taken.as_ref(), pending) {
-                    // What is left out need not be readable.
-                    Err(ContextError::Read { cause, .. }) if cause.kind() == std::io::ErrorKind::PermissionDenied => {}
-                    other => other?,
-                }
-                if pending.len() >= before {
-                    pending.truncate(before - 1);
-                }
-                continue;
-            }
-            self.entries.append(pending);
-            if self.entries.len() >= MAX_ENTRIES {
-                return Err(ContextError::TooLarge(self.root.to_owned()));
-            }
-            self.entries.push(entry);
-            if enter {
-                self.directory(&relative, &full, Some(&out), taken.as_ref(), pending)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn can_hold(&self, directory: &str) -> bool {
-        self.plain.is_none_or(|patterns| patterns.iter().any(|p| p.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))))
-    }
-
-    fn entry(&mut self, relative: &str, full: &Path, metadata: &std::fs::Metadata) -> Result<Option<Entry>, ContextError> {
-        let Some(stat) = Stat::of(metadata) else {
-            return Ok(None);
-        };
-        let mut entry = Entry {
-            path: relative.to_owned(),
-            mode: stat.mode,
-            size: if metadata.is_dir() { 0 } else { metadata.len() },
-            mtime_ns: stat.mtime_ns,
-            link: String::new(),
-            inode: stat.inode,
-            ctime_ns: stat.ctime_ns,
-        };
-        if entry.is_symlink() {
-            let target = std::fs::read_link(full).map_err(|cause| ContextError::Read { path: full.to_owned(), cause })?;
-            entry.link = target.to_string_lossy().into_owned();
-        } else if stat.names > 1 && !entry.is_dir() {
-            match self.first_names.get(&(stat.device, stat.inode)) {
-                Some(first) => (entry.link, entry.size) = (first.clone(), 0),
-                None => {
-                    self.first_names.insert((stat.device, stat.inode), relative.to_owned());
-                }
-            }
-        }
-        Ok(Some(entry))
-    }
 }
 
 /// What the file system says of one name.

@@ -9,7 +9,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{IgnoreRules, IgnoreState, ignore_rules};
+use super::ignore_rules;
+use crate::evidence::ignore::{IgnoreRules, IgnoreState};
 
 /// Entries of one context that are looked at at most.
 const MOST_ENTRIES: usize = 20_000;

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::fs;
 
 use super::content::{ContentId, identify, old_versions};
@@ -25,6 +26,36 @@ fn paths(dir: &tempfile::TempDir, ignore: &str, include: Option<&[&str]>) -> Vec
 fn names_are_walked_in_the_order_of_their_bytes() {
     let dir = tree(&["a/x", "a.txt", "a-b", "B"]);
     assert_eq!(paths(&dir, "", None), ["B", "a", "a/x", "a-b", "a.txt"]);
+}
+
+/// Every path below a directory in the order of the walk, by the file system alone.
+fn walked(dir: &Path, prefix: &str) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    let below = |name: String| {
+        let below = if dir.join(&name).is_dir() { walked(&dir.join(&name), &format!("{prefix}{name}/")) } else { Vec::new() };
+        [format!("{prefix}{name}")].into_iter().chain(below)
+    };
+    names.into_iter().flat_map(below).collect()
+}
+
+#[test]
+fn many_directories_are_listed_in_the_same_order_every_time() {
+    let files: Vec<String> = (0..600).map(|n| format!("d{}/e{}/{n}", n % 23, n % 7)).collect();
+    let dir = tree(&files.iter().map(String::as_str).collect::<Vec<_>>());
+    fs::hard_link(dir.path().join("d9/e2/9"), dir.path().join("d0/e0/a")).unwrap();
+    let expected = walked(dir.path(), "");
+    for _ in 0..20 {
+        assert_eq!(paths(&dir, "", None), expected);
+        let entries = list(dir.path(), &IgnoreRules::default(), None).unwrap();
+        let second: Vec<_> =
+            entries.iter().filter(|entry| !entry.link.is_empty()).map(|e| (e.path.as_str(), e.link.as_str(), e.size)).collect();
+        assert_eq!(second, [("d9/e2/9", "d0/e0/a", 0)]);
+    }
+    assert_eq!(
+        paths(&dir, "d*\n!d3/e1\n", None),
+        expected.iter().filter(|p| *p == "d3" || p.starts_with("d3/e1")).cloned().collect::<Vec<_>>()
+    );
 }
 
 #[test]

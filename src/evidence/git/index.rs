@@ -311,8 +311,13 @@ fn hex_pair(byte: u8) -> [u8; 2] {
     [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
+/// An id in hexadecimal digits; of every tracked file, so it is not put together piece by piece.
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| hex_pair(*byte)).map(char::from).collect()
+    let mut digits = [0; 64];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&hex_pair(*byte));
+    }
+    String::from_utf8_lossy(digits.get(..2 * bytes.len()).unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]
