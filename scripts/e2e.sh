@@ -5,8 +5,8 @@
 #
 #   --no-check  without `bklog check` and `bklog run`, whose verdicts are held against the files in the images
 #   --only      only the scenarios whose name holds TEXT (the names stand in scripts/e2e/scenarios.py and freshness.py; `live` is the pipe,
-#               `run` is `bklog run`, `compose` the same with docker-compose, `images` is `bklog check --image`, `histories` are random
-#               histories, of which scripts/e2e/histories.py can run more)
+#               `run` is `bklog run`, `compose` the same with docker-compose, `inside` a log in its own context, `images` is
+#               `bklog check --image`, `histories` are random histories, of which scripts/e2e/histories.py can run more)
 #   --work      keep contexts and logs in DIR
 #
 # Every check prints an `ok` or a `FAIL` line; the last line is 'N passed, M failed'. Exit code 0 when nothing failed.

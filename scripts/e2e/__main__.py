@@ -51,9 +51,9 @@ def test(bklog, only, work, freshness):
     logs = pathlib.Path(work) / "logs"
     logs.mkdir()
     parts = [(scenario.__name__, scenario) for scenario in (*SCENARIOS, *FRESHNESS)] + [
-        ("live", live.check_live), ("run", run.check_run), ("compose", run.check_compose), ("images", images.check_images),
-        ("histories", histories.check_histories)]
-    freshness_only = ("run", "compose", "images", "histories")
+        ("live", live.check_live), ("run", run.check_run), ("compose", run.check_compose), ("inside", run.check_log_in_context),
+        ("images", images.check_images), ("histories", histories.check_histories)]
+    freshness_only = ("run", "compose", "inside", "images", "histories")
     for name, scenario in parts:
         if only not in name:
             continue

@@ -90,6 +90,43 @@ def check_compose(checks, workshop, bklog):
     checks.that(in_image == source(services["api"]), "run docker-compose build: the image is really stale")
 
 
+def check_log_in_context(checks, workshop, bklog):
+    """`docker build . > build.log 2>&1` in the directory that is built: the log is sent with the context while it is written."""
+    engine, context = workshop.fresh("inside")
+    repository = Repository(context)
+    repository.commit("First version", {"Dockerfile": "FROM busybox:1.35\nCOPY . /app\n", ".dockerignore": ".git\n", "src/main.py": source("main"), "small": "1\n"})
+    history = str(context.parent / "history")
+
+    def build(what, expected, *options):
+        words = ["build", "--network=none", "--progress=plain", *options, "-t", "inside", "."]
+        with open(context / "build.log", "wb") as log:
+            subprocess.run([engine.docker, *words], cwd=context, env=engine.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                           timeout=BUILD_TIMEOUT, check=True)
+        done = subprocess.run([str(bklog), "check", "build.log", "--build", shlex.join(["docker", *words]), "--history", history, "--record", "--format", "json"],
+                              cwd=context, env=engine.environment(), capture_output=True)
+        document = json.loads(done.stdout)
+        checks.equal(verdicts(document), [(0, expected)], f"log in the context, {what}: the verdict")
+        rules = sorted({finding["rule"] for finding in document["findings"]} - {"stale-base"})
+        checks.equal(rules, ["stale-copy"] if expected == "stale" else [], f"log in the context, {what}: the log is no finding")
+        held = engine.image("inside").text("/app/src/main.py") == (context / "src/main.py").read_text()
+        checks.equal(held, expected == "fresh", f"log in the context, {what}: what the image holds")
+
+    def commit(message, files=None):
+        (context / "build.log").unlink()
+        repository.commit(message, files)
+
+    build("first", "fresh")
+    build("again", "fresh")
+    commit("Change a small file", {"small": "22\n"})
+    build("small change", "fresh")
+    repository.rewrite_unseen("src/main.py", source("main").replace("'value 007", "'VALUE 007"))
+    commit("Change main, same size, time put back")
+    build("unseen change", "stale")
+    build("--no-cache", "stale", "--no-cache")
+    engine.call("builder", "prune", "--force")
+    build("prune", "fresh")
+
+
 def verdicts(document):
     """The verdicts of the COPY steps, as (build, verdict)."""
     return [(step["build"], step["verdict"]) for step in (document or {}).get("steps", []) if "COPY" in step["name"]]

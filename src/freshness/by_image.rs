@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::build::{Build, Instant, Step};
-use crate::evidence::build_command::BuildCommand;
+use crate::evidence::build_command::{BuildCommand, ClientKind};
 use crate::evidence::build_target::BuildTarget;
 use crate::evidence::dockerfile::dependencies::Origin;
 use crate::evidence::dockerfile::environment::Base;
@@ -91,6 +91,7 @@ fn assign_one(input: &Input<'_>, image: &Image, notes: &mut Vec<String>) -> Opti
     }
     let Some(only) = command.targets.first().filter(|_| command.targets.len() == 1) else {
         let target = command.targets.iter().find(|target| named(&target.tags));
+        let target = target.or_else(|| image.names.iter().find_map(|name| service_of(command, name)));
         if target.is_none() {
             notes.push(format!("{} has the name of no target that was built, so that it tells nothing of them", shown()));
         }
@@ -105,6 +106,20 @@ fn assign_one(input: &Input<'_>, image: &Image, notes: &mut Vec<String>) -> Opti
         ));
     }
     Some((number, only.name.clone()))
+}
+
+/// The service of a compose file that has no name for its image, by the name that compose gives it: `PROJECT-SERVICE`, and `PROJECT_SERVICE`
+/// in its first generation.
+pub(super) fn service_of<'c>(command: &'c BuildCommand, image: &str) -> Option<&'c BuildTarget> {
+    let image = image_name::tagged(image);
+    let (name, _) = image.rsplit_once(':').filter(|_| command.client == ClientKind::Compose)?;
+    let is_default = |service: &str| {
+        name.strip_suffix(service).and_then(|project| project.strip_suffix(['-', '_'])).is_some_and(|project| !project.is_empty())
+    };
+    let services = command.targets.iter().filter(|target| target.tags.is_empty());
+    let named = services.filter(|target| target.name.as_deref().is_some_and(is_default));
+    // `my-web` ends with the name of another service, `web`.
+    named.max_by_key(|target| target.name.as_deref().map_or(0, str::len))
 }
 
 impl Judge<'_> {

@@ -206,6 +206,44 @@ fn a_target_of_bake_is_known_by_its_tag() {
 }
 
 #[test]
+fn a_service_of_compose_is_known_by_the_name_that_compose_gives_it() {
+    let compose = "services:\n  web:\n    build: .\n  my-web:\n    build: .\n";
+    let mut case = Case::new(&[("compose.yaml", compose), ("Dockerfile", "FROM busybox\nCOPY a /a\n"), IGNORE, ("a", "a")]);
+    let text = cached(&case, &["[my-web 2/2] COPY a /a", "[web 2/2] COPY a /a"]);
+    for (name, verdicts_then) in [
+        ("proj-web:latest", [(3, Verdict::Unknown), (4, Verdict::Stale)]),
+        // Both take from one context, so what this image shows puts the other one in doubt.
+        ("proj-my-web:latest", [(3, Verdict::Stale), (4, Verdict::Suspect)]),
+    ] {
+        case.past.copies.borrow_mut().clear();
+        *case.past.last.borrow_mut() = None;
+        case.image(TestImage::new().layer("COPY a /a # buildkit", &[("a", b"?")]).name(name));
+        let report = case.check("docker compose build", &text, None);
+        assert_eq!(verdicts(&report), verdicts_then, "{:?}", report.notes);
+    }
+}
+
+#[test]
+fn what_stands_in_the_dockerfile_itself_is_in_no_doubt() {
+    let file = "FROM busybox\nWORKDIR /w\nCOPY <<one.txt <<two.txt ./\none\none.txt\ntwo\ntwo.txt\nCOPY a <<three /dir/\n3\nthree\n";
+    let mut case = Case::new(&[("Dockerfile", file), IGNORE, ("a", "old"), ("empty", "")]);
+    case.write(&[("a", "new")]);
+    case.commit();
+    let text = cached(&case, &["[2/4] WORKDIR /w", "[3/4] COPY <<one.txt <<two.txt ./", "[4/4] COPY a <<three /dir/"]);
+    for (content, verdict) in [(&b"new"[..], Verdict::Fresh), (b"old", Verdict::Stale)] {
+        let image = TestImage::new()
+            .nothing("WORKDIR /w")
+            .layer("COPY <<one.txt <<two.txt ./ # buildkit", &[("w/one.txt", b"one\n"), ("w/two.txt", b"two\n")])
+            .layer("COPY a <<three /dir/ # buildkit", &[("dir/a", content), ("dir/three", b"3\n")]);
+        case.image(image);
+        let report = case.check(COMMAND, &text, None);
+        let found: Vec<_> = verdicts(&report).into_iter().filter(|(_, verdict)| *verdict != Verdict::Fresh).collect();
+        let expected = if verdict == Verdict::Fresh { vec![] } else { vec![(5, verdict)] };
+        assert_eq!(found, expected, "{:?}", report.steps);
+    }
+}
+
+#[test]
 fn files_are_followed_through_stages() {
     let file = "FROM busybox AS build\nWORKDIR /src\nCOPY . .\nRUN make\nFROM scratch\nCOPY --from=build /src/conf /conf/\nCOPY --from=build /src/app /app\n";
     let mut case = Case::new(&[("Dockerfile", file), IGNORE, ("conf/a", "old"), ("main.c", "c")]);
@@ -461,6 +499,9 @@ fn files_that_commands_moved_are_found_by_their_content() {
     assert_eq!(judge(&[("www/a", b"old a"), ("www/b", b"b")]), [(4, Verdict::Stale), (6, Verdict::Stale)]);
     // Under another name it may be anything.
     assert_eq!(judge(&[("www/x", b"old a"), ("www/b", b"b")])[0], (4, Verdict::Suspect));
+    // A version that was published comes back as a dependency; the new one too.
+    assert_eq!(judge(&[("www/node_modules/a", b"old a"), ("www/b", b"b")])[0], (4, Verdict::Suspect));
+    assert_eq!(judge(&[("www/node_modules/a", b"new a"), ("www/other", b"two")])[0], (4, Verdict::Stale));
     // What is now the content of another file is no old version.
     assert_eq!(judge(&[("www/other", b"two"), ("www/a", b"new a")]), [(4, Verdict::Stale), (6, Verdict::Stale)]);
     assert_eq!(judge(&[("www/other", b"c"), ("www/a", b"new a")])[0], (4, Verdict::Suspect));

@@ -15,6 +15,7 @@ use crate::evidence::dockerfile::dependencies::Origin;
 use crate::evidence::ignore::IgnoreRules;
 use crate::evidence::image_name;
 
+use super::by_image::service_of;
 use super::judge::{Judge, SyncRecord};
 use super::key::KeyMaker;
 use super::local::{Baseline, ContextState};
@@ -315,9 +316,13 @@ impl Judge<'_> {
 
     /// The names of the images of a target: those in the log where it is the only one of its build, else its tags.
     fn images_of(&self, build: usize, target: &BuildTarget) -> Vec<String> {
-        let only = self.input.commands.get(build).and_then(Option::as_ref).is_none_or(|command| command.targets.len() == 1);
-        let named = self.input.builds.get(build).map(|build| build.image.names.as_slice()).filter(|_| only).unwrap_or_default();
-        let mut names: Vec<String> = named.iter().chain(&target.tags).map(|name| image_name::tagged(name)).collect();
+        let command = self.input.commands.get(build).and_then(Option::as_ref);
+        let named = self.input.builds.get(build).map(|build| build.image.names.as_slice()).unwrap_or_default();
+        let of_target = |name: &&String| match command.filter(|command| command.targets.len() > 1) {
+            None => true,
+            Some(command) => service_of(command, name).is_some_and(|service| service.name == target.name),
+        };
+        let mut names: Vec<String> = named.iter().filter(of_target).chain(&target.tags).map(|name| image_name::tagged(name)).collect();
         names.sort();
         names.dedup();
         names

@@ -282,6 +282,14 @@ impl Place<'_> {
 /// The content of an empty file, by git's name and by SHA-256: it says nothing of where it comes from.
 const EMPTY: [&str; 2] = ["e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"];
 
+/// True below a directory of packages: a version of the context's own code that was published, and came back as a dependency, says nothing of
+/// what the builder took from the context.
+fn is_vendored(path: &str) -> bool {
+    const PACKAGES: [&str; 9] =
+        ["node_modules", "site-packages", "dist-packages", "vendor", "bower_components", "gems", "Pods", ".m2", ".cargo"];
+    path.split('/').any(|part| PACKAGES.contains(&part))
+}
+
 /// Looks for files of a context among those of a layer, wherever a command put them and whatever it called them. A content that several
 /// files have is no proof for any of them. What an earlier commit had counts under its own name alone, and only where no file has it now.
 ///
@@ -299,7 +307,8 @@ pub(super) fn anywhere(image: &Image, layer: usize, paths: &[&str], state: &Cont
     for path in paths.iter().copied() {
         let mut found = None;
         for id in judge.expected(path).into_iter().filter(|id| count.get(id).is_none_or(|count| *count < 2)) {
-            found = found.or(image.content_in(layer, &id, None)?.map(|place| (place, id)));
+            let place = image.with_content(layer, &id)?.into_iter().find(|place| !is_vendored(place));
+            found = found.or(place.map(|place| (place.to_owned(), id)));
         }
         match found {
             Some((_, ContentId::Git(id) | ContentId::Sha256(id))) if EMPTY.contains(&&*id) => {}
@@ -328,7 +337,8 @@ pub(super) fn anywhere(image: &Image, layer: usize, paths: &[&str], state: &Cont
             continue;
         };
         let (id, name) = (ContentId::Git(id.into()), path.rsplit('/').next());
-        if let Some(place) = image.content_in(layer, &id, name)?
+        let is_named_so = |place: &&str| place.rsplit('/').next() == name && !is_vendored(place);
+        if let Some(place) = image.with_content(layer, &id)?.into_iter().find(is_named_so)
             && compared.held.insert(path.to_owned(), id).is_none()
         {
             let why = format!("the image has what an earlier commit had there, as /{place}");

@@ -35,7 +35,8 @@ for as long as the cache lives; also on a new machine, if the cache is imported.
 #6 CACHED",
         measured: Some(
             "\
-The logs of a fresh and of a stale build are the same here; only the remote or the image can tell, so this is `possible`, never more.
+The logs of a fresh and of a stale build are the same here, so this is `possible`, never more. With the image (`--image ARCHIVE`) the finding
+says when the layer was made, and at which commit a clone in it is; compare that with `git ls-remote`.
 ADD of a URL is another matter: BuildKit asks the server at every build and was stale only where the server repeated its ETag for changed
 content (then DONE can be stale too).",
         ),

@@ -437,17 +437,17 @@ impl Image {
         self.layers.get(layer).map_or_else(|| Ok(Vec::new()), |layer| Ok(layer.contents(&self.path)?.clones()))
     }
 
-    /// The path of a file of a layer with this content, whatever it is called; with `name` of one that is called so.
+    /// The paths of the files of a layer with this content, whatever they are called, sorted.
     ///
     /// # Errors
     /// The layer cannot be read.
-    pub fn content_in(&self, layer: usize, id: &ContentId, name: Option<&str>) -> Result<Option<String>, ImageError> {
+    pub fn with_content(&self, layer: usize, id: &ContentId) -> Result<Vec<&str>, ImageError> {
         let Some(layer) = self.layers.get(layer) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
-        let contents = layer.contents(&self.path)?;
-        let called = |path: &&str| name.is_none_or(|name| path.rsplit('/').next() == Some(name));
-        Ok(contents.with_content(id).filter(called).min().map(str::to_owned))
+        let mut paths: Vec<&str> = layer.contents(&self.path)?.with_content(id).collect();
+        paths.sort_unstable();
+        Ok(paths)
     }
 
     /// Says whether any layer holds a file with this content, by the name that git has for it.
