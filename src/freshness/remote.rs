@@ -10,8 +10,8 @@ use crate::finding::{Confidence, Severity};
 
 use super::by_image::LayerOf;
 use super::judge::{Judge, Raised, Said, first_line};
-use crate::evidence::commit::short;
 use super::verdict::Verdict;
+use crate::evidence::commit::short;
 
 impl Judge<'_> {
     /// Judges the steps of a build that fetch remote code.
