@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{error::CliError, exit_code, ledger, output_file::OutputFile, times};
 use crate::{
+    build::StepName,
     evidence::commit::short,
     history::{BuildRow, ExportError, History, HistoryError, RunRow, Selection, StepRow, Table, TextFormat},
     policy::Policy,
@@ -386,7 +387,10 @@ fn show_run(history: &History, args: &HistoryArgs, show: &ShowArgs, out: &mut Ou
         writeln!(out)?;
         let mut rows = vec![["time", "step"].map(str::to_owned).to_vec()];
         let line = |step: &&StepRow| {
-            let name = step.name.lines().next().unwrap_or_default().to_owned();
+            let name = step.name.lines().next().unwrap_or_default();
+            // The name of a build that the log does not tell from its neighbours.
+            let given = step.target.as_deref().filter(|_| StepName::parse(&step.name).target.is_none());
+            let name = given.map_or_else(|| name.to_owned(), |given| format!("{given} {name}"));
             vec![step.seconds.map(units::duration).unwrap_or_default(), name]
         };
         rows.extend(slowest.iter().take(SLOWEST).map(line));

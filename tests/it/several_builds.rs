@@ -148,4 +148,6 @@ fn what_was_recorded_without_names_still_counts() {
     let said = text(&bklog(&history, &["trend", "--width", "120"]).stdout);
     assert!(said.contains("web RUN npm ci"), "{said}");
     assert!(bklog(&history, &["history", "verify"]).status.success());
+    let said = text(&bklog(&history, &["history", "show", "latest"]).stdout);
+    assert!(said.contains("  web [3/4] RUN npm ci"), "{said}");
 }
