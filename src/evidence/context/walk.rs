@@ -97,6 +97,9 @@ struct Shared {
     names: usize,
 }
 
+/// Directories that are to be entered, each with its place among the names that were found.
+type Below = Vec<(usize, Directory)>;
+
 struct Walk<'a> {
     root: &'a Path,
     ignore: &'a IgnoreRules,
@@ -171,7 +174,7 @@ impl Walk<'_> {
     }
 
     /// Reads one directory: what is found in it, and which of that is to be entered.
-    fn directory(&self, directory: &Directory) -> Result<(Vec<Found>, Vec<(usize, Directory)>), ContextError> {
+    fn directory(&self, directory: &Directory) -> Result<(Vec<Found>, Below), ContextError> {
         let Directory { path, prefix, states, .. } = directory;
         let unreadable = |cause| ContextError::Read { path: path.clone(), cause };
         let malformed = |cause| ContextError::Ignore { path: path.clone(), cause };
