@@ -40,6 +40,7 @@ pub fn list(root: &Path, ignore: &IgnoreRules, include: Option<&[String]>) -> Re
             waiting: vec![Directory { place: 0, path: root.to_owned(), prefix: String::new(), states: None }],
             read: vec![None],
             busy: 0,
+            idle: 0,
             names: 0,
         }),
         changed: Condvar::new(),
@@ -93,6 +94,8 @@ struct Shared {
     read: Vec<Read>,
     /// Directories that are being read.
     busy: usize,
+    /// Threads that wait for something to do.
+    idle: usize,
     /// Names that were found.
     names: usize,
 }
@@ -142,7 +145,9 @@ impl Walk<'_> {
                     self.changed.notify_all();
                     return true;
                 }
+                shared.idle += 1;
                 shared = self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner);
+                shared.idle -= 1;
                 continue;
             };
             shared.busy += 1;
@@ -169,7 +174,10 @@ impl Walk<'_> {
             if let Some(read) = shared.read.get_mut(place) {
                 *read = Some(found);
             }
-            self.changed.notify_all();
+            // Each call wakes through the kernel, whether anybody sleeps or not.
+            if shared.idle > 0 {
+                self.changed.notify_all();
+            }
         }
     }
 
