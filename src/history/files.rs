@@ -205,10 +205,7 @@ const FEW_ROWS: usize = 256;
 
 /// Writes a file under a temporary name, brings it to disk and gives it its name. False where there is one of that name already.
 pub fn publish(path: &Path, frame: &mut DataFrame) -> Result<bool, HistoryError> {
-    // Of groups larger than the frame polars makes smaller ones first, for which it fills eight megabytes with zeros: a third of what it
-    // costs to record a run.
-    let rows = frame.height().max(1);
-    publish_large(path, frame, rows)
+    publish_large(path, frame, usize::MAX)
 }
 
 /// [`publish`], with so many rows in each group that readers can skip.
@@ -221,12 +218,21 @@ pub fn publish_large(path: &Path, frame: &mut DataFrame, row_group: usize) -> Re
     // Of a few rows most is the description of the columns. Making a decompressor ready for each of them costs readers of many such
     // files more than all else.
     let compression = if frame.height() > FEW_ROWS { ParquetCompression::Zstd(None) } else { ParquetCompression::Uncompressed };
-    ParquetWriter::new(&mut bytes)
+    let writer = ParquetWriter::new(&mut bytes)
         .with_compression(compression)
         .with_row_group_size(Some(row_group))
-        .set_parallel(false)
-        .finish(frame)
-        .map_err(|error| HistoryError::Encode(error.to_string()))?;
+        .set_parallel(false);
+    let written = if frame.height() <= row_group {
+        // One group, which polars need not divide: to do so it first fills eight megabytes with zeros, a third of what recording costs.
+        frame.rechunk_mut();
+        writer.batched(frame.schema()).and_then(|mut writer| {
+            writer.write_batch(frame)?;
+            writer.finish()
+        })
+    } else {
+        writer.finish(frame)
+    };
+    written.map_err(|error| HistoryError::Encode(error.to_string()))?;
     let mut file = temporary(directory).map_err(unwritable)?;
     file.write_all(&bytes).map_err(unusable)?;
     file.as_file().sync_all().map_err(unusable)?;

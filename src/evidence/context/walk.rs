@@ -40,6 +40,7 @@ pub fn list(root: &Path, ignore: &IgnoreRules, include: Option<&[String]>) -> Re
             waiting: vec![Directory { place: 0, path: root.to_owned(), prefix: String::new(), states: None }],
             read: vec![None],
             busy: 0,
+            idle: 0,
             names: 0,
         }),
         changed: Condvar::new(),
@@ -93,9 +94,14 @@ struct Shared {
     read: Vec<Read>,
     /// Directories that are being read.
     busy: usize,
+    /// Threads that wait for something to do.
+    idle: usize,
     /// Names that were found.
     names: usize,
 }
+
+/// Directories that are to be entered, each with its place among the names that were found.
+type Below = Vec<(usize, Directory)>;
 
 struct Walk<'a> {
     root: &'a Path,
@@ -139,7 +145,9 @@ impl Walk<'_> {
                     self.changed.notify_all();
                     return true;
                 }
+                shared.idle += 1;
                 shared = self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner);
+                shared.idle -= 1;
                 continue;
             };
             shared.busy += 1;
@@ -166,12 +174,15 @@ impl Walk<'_> {
             if let Some(read) = shared.read.get_mut(place) {
                 *read = Some(found);
             }
-            self.changed.notify_all();
+            // Each call wakes through the kernel, whether anybody sleeps or not.
+            if shared.idle > 0 {
+                self.changed.notify_all();
+            }
         }
     }
 
     /// Reads one directory: what is found in it, and which of that is to be entered.
-    fn directory(&self, directory: &Directory) -> Result<(Vec<Found>, Vec<(usize, Directory)>), ContextError> {
+    fn directory(&self, directory: &Directory) -> Result<(Vec<Found>, Below), ContextError> {
         let Directory { path, prefix, states, .. } = directory;
         let unreadable = |cause| ContextError::Read { path: path.clone(), cause };
         let malformed = |cause| ContextError::Ignore { path: path.clone(), cause };
