@@ -3,7 +3,9 @@
 
 usage: bench_duckdb.py LEDGER [--bench PROGRAM] [--runs N]
 PROGRAM is the benchmark (default: `cargo bench --bench history --`); it is called with `rollup LEDGER`. Each run is a process of its own;
-the best of N counts. DuckDB runs the SQL of docs/history.md (histograms, as bklog does) and, for comparison, exact quantiles.
+the best of N counts, with the processor time of all threads beside the clock. bklog is asked twice: as folding leaves a ledger, with stored
+sums in `weeks/`, and without these, from the rows alone, as DuckDB reads it. DuckDB runs the SQL of docs/history.md (histograms, as bklog does)
+and exact quantiles, which are its own quickest way to medians and p95.
 """
 import argparse
 import json
@@ -37,9 +39,27 @@ def inside(query, ledger):
     print(json.dumps({"seconds": round(seconds, 3), "peak_mib": round(peak), "groups": len(rows), "rows": counted}))
 
 
+def once(command):
+    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode()
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    result = json.loads(output.strip().splitlines()[-1])
+    result["cpu_seconds"] = round(ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime, 3)
+    return result
+
+
 def best(command, runs):
-    results = [json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.decode().strip().splitlines()[-1]) for _ in range(runs)]
-    return min(results, key=lambda result: result["seconds"])
+    return min((once(command) for _ in range(runs)), key=lambda result: result["seconds"])
+
+
+def without_sums(ledger, then):
+    """Does something while the sums that folds stored are out of the way."""
+    sums, aside = os.path.join(ledger, "weeks"), ledger.rstrip("/") + ".sums"
+    os.rename(sums, aside)
+    try:
+        return then()
+    finally:
+        os.rename(aside, sums)
 
 
 def main():
@@ -51,13 +71,21 @@ def main():
     given = parser.parse_args()
     if given.inside:
         return inside({"histogram": HISTOGRAM, "exact": EXACT}[given.inside], given.ledger)
-    ours = best([*shlex.split(given.bench), "rollup", given.ledger], given.runs)
-    print(f"bklog               {ours}")
+    command = [*shlex.split(given.bench), "rollup", given.ledger]
+    ours = {
+        "as folded": best(command, given.runs),
+        "rows alone": without_sums(given.ledger, lambda: best(command, given.runs)),
+    }
+    for name, result in ours.items():
+        print(f"bklog, {name:10}    {result}")
     for name in ("histogram", "exact"):
         theirs = best([sys.executable, __file__, given.ledger, "--inside", name], given.runs)
-        if theirs["rows"] != ours["rows"]:
-            sys.exit(f"DuckDB counted {theirs['rows']} rows, bklog {ours['rows']}")
-        print(f"DuckDB, {name:9}   {theirs}   bklog takes {ours['seconds'] / theirs['seconds']:.2f} times as long")
+        print(f"DuckDB, {name:10}   {theirs}")
+        for what, result in ours.items():
+            if theirs["rows"] != result["rows"]:
+                sys.exit(f"DuckDB counted {theirs['rows']} rows, bklog {result['rows']}")
+            wall, cpu = result["seconds"] / theirs["seconds"], result["cpu_seconds"] / theirs["cpu_seconds"]
+            print(f"  bklog, {what}, takes {wall:.2f} times as long, {cpu:.2f} times the processor time")
 
 
 if __name__ == "__main__":

@@ -171,20 +171,21 @@ pub(super) fn run(args: &HistoryArgs, color: anstream::ColorChoice) -> Result<u8
     let root = ledger::root(args.history.as_deref(), &policy)?;
     let history = History::open(&root, args.project.as_deref().unwrap_or_default());
     let mut out = BufWriter::new(anstream::AutoStream::new(io::stdout(), color));
-    let code = match &args.command {
-        Command::Ls(ls) => list(&history, args, ls, &mut out)?,
-        Command::Show(show) => show_run(&history, args, show, &mut out)?,
-        Command::Compact => compact(&history, args, &mut out)?,
-        Command::Export(export) => export_table(&history, args, export)?,
-        Command::Verify(verify) => verify_all(&history, verify, &mut out)?,
-        Command::Rm(rm) => remove(&history, args, rm, &mut out)?,
+    let result = match &args.command {
+        Command::Ls(ls) => list(&history, args, ls, &mut out),
+        Command::Show(show) => show_run(&history, args, show, &mut out),
+        Command::Compact => compact(&history, args, &mut out),
+        Command::Export(export) => export_table(&history, args, export),
+        Command::Verify(verify) => verify_all(&history, verify, &mut out),
+        Command::Rm(rm) => remove(&history, args, rm, &mut out),
     };
     out.flush()?;
     drop(out);
+    // Also where nothing was found: what could not be read may be why.
     for problem in history.problems() {
         CliError::Remark(problem).print(color);
     }
-    Ok(code)
+    result
 }
 
 impl HistoryArgs {

@@ -200,9 +200,6 @@ pub(super) fn is_temporary(name: &str) -> bool {
     name.starts_with(".writing-")
 }
 
-/// Files of up to so many rows are not compressed.
-const FEW_ROWS: usize = 256;
-
 /// Writes a file under a temporary name, brings it to disk and gives it its name. False where there is one of that name already.
 pub fn publish(path: &Path, frame: &mut DataFrame) -> Result<bool, HistoryError> {
     publish_large(path, frame, usize::MAX)
@@ -215,11 +212,8 @@ pub fn publish_large(path: &Path, frame: &mut DataFrame, row_group: usize) -> Re
     let unwritable = |cause| HistoryError::Io { path: directory.to_owned(), cause };
     fs::create_dir_all(directory).map_err(unwritable)?;
     let mut bytes = Vec::new();
-    // Of a few rows most is the description of the columns. Making a decompressor ready for each of them costs readers of many such
-    // files more than all else.
-    let compression = if frame.height() > FEW_ROWS { ParquetCompression::Zstd(None) } else { ParquetCompression::Uncompressed };
     let writer = ParquetWriter::new(&mut bytes)
-        .with_compression(compression)
+        .with_compression(ParquetCompression::Zstd(None))
         .with_row_group_size(Some(row_group))
         .set_parallel(false);
     let written = if frame.height() <= row_group {
@@ -300,8 +294,11 @@ impl<'p> Parquet<'p> {
         let (metadata, names) = guarded(path, || {
             let mut reader = source.reader()?;
             let names = reader.schema()?.iter_names().map(ToString::to_string).collect();
-            Ok((reader.get_metadata()?.clone(), names))
+            let metadata = reader.get_metadata()?.clone();
+            Ok((is_plausible(&metadata, size).then_some(metadata), names))
         })?;
+        let implausible = || HistoryError::Damaged { path: path.to_owned(), message: "its description does not fit its size".to_owned() };
+        let metadata = metadata.ok_or_else(implausible)?;
         Ok(Some(Self { path, source, metadata, names }))
     }
 
@@ -323,11 +320,16 @@ impl<'p> Parquet<'p> {
         if wanted.as_ref().is_some_and(Vec::is_empty) {
             return Ok(DataFrame::empty());
         }
-        guarded(self.path, || {
+        let frame = guarded(self.path, || {
             let mut reader = self.source.reader()?;
             reader.set_metadata(metadata);
             reader.with_columns(wanted).finish()
-        })
+        })?;
+        // Broken pages can give fewer values than the file says that there are.
+        if frame.columns().iter().any(|column| column.len() != frame.height()) {
+            return Err(HistoryError::Damaged { path: self.path.to_owned(), message: "values are missing in it".to_owned() });
+        }
+        Ok(frame)
     }
 
     /// Refuses rows of a newer program, and rows that have no version: they are not of this one.
@@ -339,6 +341,19 @@ impl<'p> Parquet<'p> {
             _ => Ok(()),
         }
     }
+}
+
+/// Most rows of a row group; bklog writes a quarter of a million.
+const MOST_ROWS: usize = 1 << 24;
+
+/// Whether what a file says of itself can be: whoever reads it makes room for as many values as it names.
+fn is_plausible(metadata: &FileMetadata, size: u64) -> bool {
+    metadata.row_groups.iter().all(|group| {
+        let rows = group.num_rows();
+        let of_every_row = |values: i64| usize::try_from(values).is_ok_and(|values| values == rows);
+        rows <= MOST_ROWS
+            && group.parquet_columns().iter().all(|column| of_every_row(column.num_values()) && column.byte_range().end <= size)
+    })
 }
 
 thread_local! {
@@ -445,6 +460,12 @@ pub fn stamp(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_of_the_decoder_is_a_damaged_file() {
+        let read = guarded(Path::new("here.parquet"), || -> PolarsResult<()> { panic!("not a number of bits") });
+        assert_eq!(read.unwrap_err().to_string(), "here.parquet in the history cannot be read and is left out: its pages are broken");
+    }
 
     #[test]
     fn names_of_partitions() {
