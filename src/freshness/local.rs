@@ -407,7 +407,9 @@ fn judge_unread(step: &Step, taken: &Use, state: &ContextState, replayed: &Repla
         if replayed.nothing_read {
             judged.evidence.push("the builder received the file list alone and read no file".to_owned());
         } else if let Some(figure) = state.figure.filter(|_| too_few) {
-            judged.evidence.push(format!("the builder received at most {} B; with what changed it would have been {least} B", figure.most));
+            let at_most = if figure.least == figure.most { "" } else { "at most " };
+            let most = figure.most;
+            judged.evidence.push(format!("the builder received {at_most}{most} B; with what changed it would have been {least} B or more"));
         }
         judged.help = "keep a history (--history, --record) so that the builder's copy is known, or give the image with --image";
         judged

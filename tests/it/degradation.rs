@@ -123,7 +123,9 @@ mod ledger {
         for entry in fs::read_dir(root).into_iter().flatten().flatten() {
             match entry.path() {
                 path if path.is_dir() => files(&path, found),
-                path => found.push(path),
+                // Locks hold nothing.
+                path if path.extension().is_some() => found.push(path),
+                _ => {}
             }
         }
     }
