@@ -175,7 +175,7 @@ fn year(place: &Path, builds: usize) {
             "report --since 365d --format json",
             "report --since 365d --out all/ --charts all/charts",
             "trend",
-            "trend --target api --steps install",
+            "trend --target api --step install",
         ] {
             let words = command
                 .split(' ')
