@@ -133,7 +133,7 @@ fn unfolded(place: &Path, runs: usize) {
     times.sort_by(f64::total_cmp);
     let at = |share: f64| 1000.0 * times[((times.len() - 1) as f64 * share) as usize];
     println!(
-        "recording {runs} runs, folding included: median {:.1} ms, 95 % {:.1} ms, 99 % {:.1} ms, longest {:.1} ms (limit 30 ms)",
+        "recording {runs} runs, folding included: median {:.1} ms, 95 % {:.1} ms, 99 % {:.1} ms, longest {:.1} ms (limit 30 ms; what folds comes after the answer)",
         at(0.5),
         at(0.95),
         at(0.99),
@@ -175,7 +175,7 @@ fn year(place: &Path, builds: usize) {
             "report --since 365d --format json",
             "report --since 365d --out all/ --charts all/charts",
             "trend",
-            "trend --target api --steps install",
+            "trend --target api --step install",
         ] {
             let words = command
                 .split(' ')

@@ -491,6 +491,10 @@ fn remove(history: &History, args: &HistoryArgs, rm: &RmArgs, out: &mut Out) -> 
     let doomed = history.read_runs(&selection).map_err(unusable)?;
     let of = |runs: usize| format!("{} from before {}", units::count(runs, "run"), until.strftime("%Y-%m-%d %H:%M UTC"));
     if doomed.is_empty() {
+        if !rm.dry_run {
+            // What an earlier removal began and did not end is no run any more, and goes.
+            history.remove(&selection).map_err(unusable)?;
+        }
         writeln!(out, "nothing to remove: no run is that old")?;
     } else if rm.yes {
         let removed = history.remove(&selection).map_err(unusable)?;
