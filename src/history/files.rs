@@ -212,21 +212,12 @@ pub fn publish_large(path: &Path, frame: &mut DataFrame, row_group: usize) -> Re
     let unwritable = |cause| HistoryError::Io { path: directory.to_owned(), cause };
     fs::create_dir_all(directory).map_err(unwritable)?;
     let mut bytes = Vec::new();
-    let writer = ParquetWriter::new(&mut bytes)
+    ParquetWriter::new(&mut bytes)
         .with_compression(ParquetCompression::Zstd(None))
         .with_row_group_size(Some(row_group))
-        .set_parallel(false);
-    let written = if frame.height() <= row_group {
-        // One group, which polars need not divide: to do so it first fills eight megabytes with zeros, a third of what recording costs.
-        frame.rechunk_mut();
-        writer.batched(frame.schema()).and_then(|mut writer| {
-            writer.write_batch(frame)?;
-            writer.finish()
-        })
-    } else {
-        writer.finish(frame)
-    };
-    written.map_err(|error| HistoryError::Encode(error.to_string()))?;
+        .set_parallel(false)
+        .finish(frame)
+        .map_err(|error| HistoryError::Encode(error.to_string()))?;
     let mut file = temporary(directory).map_err(unwritable)?;
     file.write_all(&bytes).map_err(unusable)?;
     file.as_file().sync_all().map_err(unusable)?;
