@@ -2,7 +2,7 @@
 //!
 //! It names for every tracked file the blob and what the file system said of it when git last looked. A file of which the file system
 //! still says all of that holds that blob, without another look into it. Whoever lists a tree anyway so learns of each file what
-//! `git status` would say, at no further cost. What is out of the ordinary is left to git: [`Index::parse`] gives `None` for an index
+//! `git status` would say, at no further cost. What is out of the ordinary is left to git: `Index::parse` gives `None` for an index
 //! that is split or sparse, that has unmerged entries, entries that are not to be compared, or submodules.
 
 use std::{
