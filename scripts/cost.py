@@ -15,7 +15,8 @@ and a log of a build of it. Then, with a warm page cache:
 What is compared runs in turns, and of each the least time counts: another program on the machine makes a run longer, never shorter.
 Time is that of all processes together, user and system, or wall time, which counts on an idle machine only: the lesser of both.
 
-With --history each is measured with a recorded run in the history. Exit code 1 when a limit is passed.
+With --history each is measured with a recorded run in the history. Exit code 1 when a limit is passed. With --limit only the ratio and the
+reads are held to a limit: milliseconds depend on the machine, and those of a CI machine are nobody's promise.
 """
 
 import argparse
@@ -146,13 +147,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bklog", type=pathlib.Path)
     parser.add_argument("--history", action="store_true")
-    parser.add_argument("--limit", type=float, default=LIMIT, help="of the time beside git status")
+    parser.add_argument("--limit", type=float, help=f"of the time beside git status (default {LIMIT}); without limits in milliseconds")
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--mib", type=int, default=477, help="of all files together (477 MiB are 500 MB)")
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument("--work", type=pathlib.Path, help="directory for the repositories; kept and used again")
     options = parser.parse_args()
     bklog, failed = str(options.bklog.resolve()), []
+    limit, absolute = options.limit or LIMIT, options.limit is None
     work = (options.work or pathlib.Path(tempfile.mkdtemp(prefix="bklog-cost-"))).resolve()
     environment = {"PATH": os.environ["PATH"], "HOME": str(work), "LC_ALL": "C.UTF-8", "GIT_CONFIG_NOSYSTEM": "1"}
     try:
@@ -178,8 +180,8 @@ def main():
                 by_cpu, by_wall = check_cpu / (status_cpu + read_cpu), check_wall / (status_wall + read_wall)
                 print(f"time   check {check_cpu:.3f} s CPU, {check_wall:.3f} s wall; git status {status_cpu:.3f} / {status_wall:.3f} s; "
                       f"reading {len(changed)} changed files {read_cpu:.3f} / {read_wall:.3f} s")
-                print(f"time   ratio {by_cpu:.2f} by CPU, {by_wall:.2f} by wall; limit {options.limit}")
-                if min(by_cpu, by_wall) > options.limit:
+                print(f"time   ratio {by_cpu:.2f} by CPU, {by_wall:.2f} by wall; limit {limit}")
+                if min(by_cpu, by_wall) > limit:
                     failed.append("time")
                 if not shutil.which("strace"):
                     print("reads  not counted: strace is not installed")
@@ -200,14 +202,14 @@ def main():
                 beside = min(check_wall - show_wall, check_cpu - show_cpu)
                 print(f"small  check {check_wall * 1000:.1f} ms wall, {check_cpu * 1000:.1f} ms CPU; reading the log alone {show_wall * 1000:.1f} / "
                       f"{show_cpu * 1000:.1f} ms; limit {SMALL_LIMIT * 1000:.0f} ms beside it")
-                if beside > SMALL_LIMIT:
+                if absolute and beside > SMALL_LIMIT:
                     failed.append("small")
                 history = work / "new-history"
                 record = [bklog, "record", str(log), "--project", "app", "--history", str(history)]
                 [(record_cpu, record_wall)] = least(
                     [record], place, environment, options.runs, before=lambda: shutil.rmtree(history, ignore_errors=True))
                 print(f"record {record_wall * 1000:.1f} ms wall, {record_cpu * 1000:.1f} ms CPU; limit {RECORD_LIMIT * 1000:.0f} ms")
-                if min(record_wall, record_cpu) > RECORD_LIMIT:
+                if absolute and min(record_wall, record_cpu) > RECORD_LIMIT:
                     failed.append("record")
     finally:
         if not options.work:
