@@ -61,6 +61,17 @@ impl Place {
         self.dir.path().join("history")
     }
 
+    /// Records three runs; gives the directory of their steps and its files in order.
+    fn three_runs(&self) -> (PathBuf, Vec<PathBuf>) {
+        for number in 1..4 {
+            assert!(self.spawn(&self.record(number)).wait().unwrap().success());
+        }
+        let month = self.history().join("steps/project=shop/month=2026-05");
+        let mut files: Vec<PathBuf> = fs::read_dir(&month).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        (month, files)
+    }
+
     fn log(&self, number: usize) -> String {
         let path = self.dir.path().join(format!("logs/{number}.log"));
         if !path.exists() {
@@ -274,12 +285,7 @@ fn a_directory_that_cannot_be_written() {
 #[test]
 fn verify_names_what_is_wrong() {
     let place = Place::new();
-    for number in 1..4 {
-        assert!(place.spawn(&place.record(number)).wait().unwrap().success());
-    }
-    let month = place.history().join("steps/project=shop/month=2026-05");
-    let mut files: Vec<PathBuf> = fs::read_dir(&month).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
+    let (month, files) = place.three_runs();
     let bytes = fs::read(&files[0]).unwrap();
     fs::write(&files[0], &bytes[..bytes.len() / 2]).unwrap();
     fs::write(month.join("notes.txt"), "mine").unwrap();
@@ -310,12 +316,7 @@ fn verify_names_what_is_wrong() {
 #[test]
 fn broken_pages_are_named_and_nothing_else_is_said() {
     let place = Place::new();
-    for number in 1..4 {
-        assert!(place.spawn(&place.record(number)).wait().unwrap().success());
-    }
-    let month = place.history().join("steps/project=shop/month=2026-05");
-    let mut files: Vec<PathBuf> = fs::read_dir(&month).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
+    let (_, files) = place.three_runs();
     let whole = fs::read(&files[0]).unwrap();
     let cut = files[0].file_name().unwrap().to_string_lossy();
     for from in (4..whole.len() - 8).step_by(whole.len() / 40) {
