@@ -20,3 +20,4 @@ pub mod rules;
 pub mod times;
 pub mod trend;
 pub mod units;
+mod workers;

@@ -3,10 +3,6 @@
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write},
     path::{Path, PathBuf},
-    sync::{
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
 };
 
 use clap::Args;
@@ -26,6 +22,7 @@ use crate::{
     policy::Policy,
     redact::Redactor,
     report::{escape, units},
+    workers,
 };
 
 /// Put the runs of logs into the history
@@ -81,13 +78,6 @@ const MOST_BUILDS: usize = 2_000;
 
 /// Runs between two foldings of an import.
 const TIDY_EVERY: usize = 200;
-
-/// A log that was read.
-struct Read {
-    file: LogFile,
-    /// Its builds, and how many more there are.
-    result: Result<(Vec<Build>, u64), CliError>,
-}
 
 /// What is the same for all logs of a call.
 struct Recorder<'a> {
@@ -152,37 +142,21 @@ impl Recorder<'_> {
     /// Records all logs: many are read at once, one is written at a time.
     fn all(&mut self, files: Vec<LogFile>, cwd: &Path, tally: &mut Tally) -> Result<(), CliError> {
         let bar = progress(files.len());
-        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(files.len());
-        let next = AtomicUsize::new(0);
-        let (sender, read) = mpsc::sync_channel::<Read>(workers.max(1));
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                let (sender, next, files) = (sender.clone(), &next, &files);
-                scope.spawn(move || {
-                    while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let result = read_builds(file);
-                        if sender.send(Read { file: file.clone(), result }).is_err() {
-                            return;
-                        }
+        workers::each(&files, read_builds, |at, result| {
+            let log = &files[at];
+            bar.inc(1);
+            match result {
+                Ok((builds, more)) => {
+                    self.one(&log.name, &builds, cwd, tally)?;
+                    if more > 0 {
+                        let name = display_name(&log.name).to_owned();
+                        let text = format!("{name} has {more} builds more than the {MOST_BUILDS} of a run that are recorded");
+                        tally.failed.push((name, CliError::Remark(text)));
                     }
-                });
-            }
-            drop(sender);
-            for log in read {
-                bar.inc(1);
-                match log.result {
-                    Ok((builds, more)) => {
-                        self.one(&log.file.name, &builds, cwd, tally)?;
-                        if more > 0 {
-                            let name = display_name(&log.file.name).to_owned();
-                            let text = format!("{name} has {more} builds more than the {MOST_BUILDS} of a run that are recorded");
-                            tally.failed.push((name, CliError::Remark(text)));
-                        }
-                    }
-                    Err(CliError::NoBuild { .. } | CliError::Empty(_)) if log.file.from_directory => tally.passed_over += 1,
-                    Err(error @ (CliError::TerminalInput | CliError::ReaderGone)) => return Err(error),
-                    Err(error) => tally.failed.push((display_name(&log.file.name).to_owned(), error)),
                 }
+                Err(CliError::NoBuild { .. } | CliError::Empty(_)) if log.from_directory => tally.passed_over += 1,
+                Err(error @ (CliError::TerminalInput | CliError::ReaderGone)) => return Err(error),
+                Err(error) => tally.failed.push((display_name(&log.name).to_owned(), error)),
             }
             Ok(())
         })?;

@@ -6,8 +6,6 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 
 use polars::prelude::DataFrame;
 
@@ -16,6 +14,7 @@ use super::read::run_set;
 use super::rows::{Selection, bucket_seconds};
 use super::tally::{Counted, Tally};
 use super::{History, HistoryError};
+use crate::workers;
 
 /// One week of one step (or of one build or target) of a project.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -104,25 +103,12 @@ impl History {
 
     fn roll(&self, table: Table, selection: &Selection) -> Result<Vec<WeekRow>, HistoryError> {
         let partitions = files::partitions(self.root(), table, selection);
-        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(partitions.len());
-        let next = AtomicUsize::new(0);
-        let (sender, months) = mpsc::sync_channel(workers.max(1));
         let mut projects: BTreeMap<String, BTreeMap<Key, WeekRow>> = BTreeMap::new();
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                let (sender, next, partitions) = (sender.clone(), &next, &partitions);
-                scope.spawn(move || {
-                    while let Some(partition) = partitions.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let month = self.roll_month(table, partition, selection);
-                        if sender.send((partition.project.clone(), month)).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-            drop(sender);
-            for (project, month) in months {
-                let weeks = projects.entry(project).or_default();
+        workers::each(
+            &partitions,
+            |partition| self.roll_month(table, partition, selection),
+            |at, month| -> Result<(), HistoryError> {
+                let weeks = projects.entry(partitions[at].project.clone()).or_default();
                 for row in month? {
                     let key = (row.target.clone(), row.identity.clone(), row.week.clone());
                     // A week can begin in one month and end in the next.
@@ -133,9 +119,9 @@ impl History {
                         Entry::Occupied(mut place) => place.get_mut().add(&row),
                     }
                 }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            },
+        )?;
         Ok(projects.into_values().flat_map(BTreeMap::into_values).collect())
     }
 

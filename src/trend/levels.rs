@@ -1,15 +1,13 @@
 //! The changes of a measured series: [`super::change_point`] with builds that did nothing kept apart from those that did something.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::convert::Infallible;
 
 use super::{
     change_point::{Change, Direction, State, detect},
     ledger::{Measured, Metric},
     series::Series,
 };
+use crate::workers;
 
 /// Which builds a change was found in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -40,23 +38,16 @@ const NEAR: usize = 3;
 
 /// Finds the lasting changes of several series, several at a time.
 pub fn find_all(measured: &[Measured], min_ratio: f64) -> Vec<Vec<Found>> {
-    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(measured.len());
-    let (next, found) = (AtomicUsize::new(0), Mutex::new(vec![Vec::new(); measured.len()]));
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(series) = measured.get(at) else { return };
-                    let changes = find(series, min_ratio);
-                    if let Some(place) = found.lock().unwrap_or_else(PoisonError::into_inner).get_mut(at) {
-                        *place = changes;
-                    }
-                }
-            });
-        }
-    });
-    found.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let mut found = vec![Vec::new(); measured.len()];
+    let Ok(()) = workers::each(
+        measured,
+        |series| find(series, min_ratio),
+        |at, changes| -> Result<(), Infallible> {
+            found[at] = changes;
+            Ok(())
+        },
+    );
+    found
 }
 
 /// Finds the lasting changes.
